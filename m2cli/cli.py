@@ -1,0 +1,71 @@
+"""The verbs of m2, in their groups; each is loaded when it is called and not before."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from m2cli.console import run_and_exit
+
+
+class Verb(NamedTuple):
+    """A verb, the group it is shown in, and its first line of help, so that `m2 --help` need not load it."""
+
+    name: str
+    group: str
+    help: str
+
+
+VERBS = (
+    Verb("sessionize", "Take in", "Make whole visits of access logs and event files, in a lake."),
+    Verb("ingest", "Take in", "Make events of access logs, and nothing more."),
+    Verb("sample", "Take in", "Make a shop's days of events with known truth."),
+    Verb("trace", "Causes", "Show an event's causes up to the root, with what competed at every step."),
+    Verb("query", "Look", "Ask a lake in SQL."),
+    Verb("completion", "Help", "Print the script that completes m2's verbs and options in your shell."),
+)
+
+_EPILOG = """
+\b
+Exit codes: 0 ok, 1 the data is not as it should be, 2 usage,
+3 a source or sink is out of reach, 130 interrupted.
+"""
+
+
+class Verbs(click.Group):
+    """The group of all verbs: lists them by purpose, loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """All verbs, in the order in which they are shown."""
+        return [verb.name for verb in VERBS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        """The verb's command, from the module of its name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = import_module(f"m2cli.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
+        """The verbs with their first lines of help, by group."""
+        for group in dict.fromkeys(verb.group for verb in VERBS):
+            with formatter.section(group):
+                formatter.write_dl([(verb.name, verb.help) for verb in VERBS if verb.group == group])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.version_option(package_name="m2cli", prog_name="m2", message="%(prog)s %(version)s")
+def m2() -> None:
+    """Measure everything visitors are shown and do, with its cause.
+
+    Events come in as access logs or event files, go out as whole visits in a lake of Parquet,
+    and every purchase can be traced back to what caused it.
+    """
+
+
+def main() -> None:
+    """Run `m2`, and end the process with its exit code."""
+    run_and_exit(lambda: m2(standalone_mode=False))

@@ -1,0 +1,142 @@
+"""Everything m2 writes to stderr, and the code it exits with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from m2cli.errors import ExitCode, M2Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from m2cli.runs.progress import Step, Tell
+
+# Width of the words on the left of a summary; the longest is "continued".
+_LABEL_WIDTH = 10
+
+
+class Console:
+    """Narration for people: on stderr, none when quiet, more when verbose, drawn only on a terminal."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self.quiet:
+            click.echo(escape(text), err=True)
+
+    def detail(self, text: str) -> None:
+        """A line for those who asked for more."""
+        if self.verbose and not self.quiet:
+            click.echo(escape(text), err=True)
+
+    def warn(self, text: str) -> None:
+        """A line that even `--quiet` does not silence."""
+        click.echo(f"warning: {escape(text)}", err=True)
+
+    def summarize(self, facts: Sequence[tuple[str, str]]) -> None:
+        """What a run came to: a word and a sentence on each line."""
+        for label, sentence in facts:
+            self.say(f"{label:<{_LABEL_WIDTH}} {sentence}")
+
+    @contextmanager
+    def progress(self) -> Iterator[Tell]:
+        """A callback that draws a run's steps with rate and time left, where stderr is a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda _step: None
+            return
+        with _draw_progress() as tell:
+            yield tell
+
+
+@contextmanager
+def _draw_progress() -> Iterator[Tell]:
+    from rich.console import Console as Terminal
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+        tasks: dict[str, int] = {}
+
+        def tell(step: Step) -> None:
+            if step.what not in tasks:
+                tasks[step.what] = progress.add_task(step.what, total=step.total, rate="")
+            task = tasks[step.what]
+            speed = progress.tasks[task].speed or 0  # type: ignore[call-overload]  # rich calls its ids a type of their own
+            progress.update(task, completed=step.done, total=step.total, rate=format_rate(speed, step.unit))  # type: ignore[arg-type]  # the same
+
+        yield tell
+
+
+def format_rate(speed: float, unit: str) -> str:
+    """`speed` a second, in words.
+
+    >>> format_rate(1_234_567, "events")
+    '1,234,567 events/s'
+    """
+    return f"{speed / 1e6:,.1f} MB/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"
+
+
+def escape(text: str) -> str:
+    r"""`text` with all that could steer a terminal made visible; line ends stay.
+
+    >>> escape("a\x1b[2J")
+    'a\\x1b[2J'
+    """
+    return "".join(c if c == "\n" or c.isprintable() else _escape_character(c) for c in text)
+
+
+def _escape_character(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004  # two hex digits hold no more
+
+
+def run_and_exit(body: Callable[[], object]) -> None:
+    """Run `body` and end the process with its exit code; what m2 raises on purpose becomes one line."""
+    try:
+        body()
+    except click.ClickException as error:
+        _fail(error.format_message(), _usage_hint(error))
+        code = ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing half-done is left")
+        code = ExitCode.INTERRUPTED
+    except M2Error as error:
+        _fail(str(error))
+        code = error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has read enough; the interpreter must not flush into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    except OSError as error:
+        where = f" `{error.filename}`" if error.filename else ""
+        _fail(f"cannot read or write{where}: {(error.strerror or str(error)).lower()}")
+        code = ExitCode.UNREACHABLE
+    else:
+        code = ExitCode.OK
+    sys.exit(code)
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see `{context.command_path} --help`" if context else ""
+
+
+def _fail(message: str, hint: str = "") -> None:
+    click.echo(f"error: {escape(message)}", err=True)
+    if hint:
+        click.echo(f"hint: {escape(hint)}", err=True)

@@ -1,0 +1,25 @@
+"""The kernel: visits out of events, by event time alone. It needs polars and the event, nothing else of m2."""
+
+from m2cli.visits.assign import Assigned, assign_visits, flush_time
+from m2cli.visits.gather import Gathered, count_reused_ids, gather
+from m2cli.visits.late import SplitLate, split_late
+from m2cli.visits.rules import VisitRule
+from m2cli.visits.state import VisitState
+from m2cli.visits.watermarks import Watermark, declare_partitions, no_partitions, plan_partitions
+
+__all__ = [
+    "Assigned",
+    "Gathered",
+    "SplitLate",
+    "VisitRule",
+    "VisitState",
+    "Watermark",
+    "assign_visits",
+    "count_reused_ids",
+    "declare_partitions",
+    "flush_time",
+    "gather",
+    "no_partitions",
+    "plan_partitions",
+    "split_late",
+]
