@@ -8,6 +8,7 @@ from typing import NamedTuple
 import click
 
 from m2cli.console import run_and_exit
+from m2cli.errors import UnknownNameError
 
 
 class Verb(NamedTuple):
@@ -41,13 +42,21 @@ class Verbs(click.Group):
         """All verbs, in the order in which they are shown."""
         return [verb.name for verb in VERBS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # click's signature
         """The verb's command, from the module of its name."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = import_module(f"m2cli.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is called; an unknown one gets the nearest as a hint."""
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            raise UnknownNameError("verb", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
         """The verbs with their first lines of help, by group."""

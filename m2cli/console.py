@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from m2cli.runs.progress import Step, Tell
 
-# Width of the words on the left of a summary; the longest is "continued".
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 11  # the longest label of a summary is "passed over"
 
 
 class Console:
@@ -76,7 +75,7 @@ def _draw_progress() -> Iterator[Tell]:
             if step.what not in tasks:
                 tasks[step.what] = progress.add_task(step.what, total=step.total, rate="")
             task = tasks[step.what]
-            speed = progress.tasks[task].speed or 0  # type: ignore[call-overload]  # rich calls its ids a type of their own
+            speed = progress.tasks[task].speed or 0
             progress.update(task, completed=step.done, total=step.total, rate=format_rate(speed, step.unit))  # type: ignore[arg-type]  # the same
 
         yield tell
@@ -102,7 +101,7 @@ def escape(text: str) -> str:
 
 def _escape_character(character: str) -> str:
     code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004  # two hex digits hold no more
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # two hex digits hold no more
 
 
 def run_and_exit(body: Callable[[], object]) -> None:
@@ -118,17 +117,21 @@ def run_and_exit(body: Callable[[], object]) -> None:
     except M2Error as error:
         _fail(str(error))
         code = error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has read enough; the interpreter must not flush into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     except OSError as error:
-        where = f" `{error.filename}`" if error.filename else ""
-        _fail(f"cannot read or write{where}: {(error.strerror or str(error)).lower()}")
-        code = ExitCode.UNREACHABLE
+        code = _end_by_system(error)
     else:
         code = ExitCode.OK
     sys.exit(code)
+
+
+def _end_by_system(error: OSError) -> ExitCode:
+    if isinstance(error, BrokenPipeError) or "broken pipe" in str(error).lower():  # polars' own has no number
+        # Whoever read our output has read enough; the interpreter must not flush into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    where = f" `{error.filename}`" if error.filename else ""
+    _fail(f"cannot read or write{where}: {(error.strerror or str(error)).lower()}")
+    return ExitCode.UNREACHABLE
 
 
 def _usage_hint(error: click.ClickException) -> str:

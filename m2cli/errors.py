@@ -82,3 +82,7 @@ class TooManyRejectsError(M2Error):
             f"{reject_count:,} rejects of {read_count:,} are more than `--max-rejects {limit}` allows; "
             f"nothing was written; the commonest: {commonest}"
         )
+
+
+class NotConservedError(RuntimeError):
+    """Lines or events that do not add up: a bug of m2, and nothing is committed (DESIGN 5.3)."""

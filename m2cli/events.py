@@ -50,7 +50,7 @@ EVENT_COLUMNS = (
     Column("arrival_time", TIME, "When it reached m2's input, UTC."),
 )
 ADDED_COLUMNS = (
-    Column("visitor_id", pl.String, "The browser or app: the session cookie, else derived from address and user agent."),
+    Column("visitor_id", pl.String, "The browser or app: its session cookie, else from address and user agent."),
     Column("visit_id", pl.String, "The visit it belongs to."),
     Column("country", pl.String, "Country of the address, ISO 3166-1 alpha-2."),
     Column("is_robot", pl.Boolean, "Whether the visitor is automated, by the user agent."),

@@ -66,12 +66,7 @@ def _is_entry(dtype: pl.Struct) -> bool:
 def _from_json(texts: pl.Series) -> Converted:
     """Maps from JSON. Line ends become blanks first: raw ones stand between values only, and cut lines."""
     flat = texts.str.replace_many({"\n": " ", "\r": " "}).str.strip_chars()
-    given = (
-        flat.to_frame("t")
-        .select(i=pl.int_range(pl.len()), t="t")
-        .filter(flat != "")
-        .filter(pl.col("t") != "null")
-    )
+    given = flat.to_frame("t").select(i=pl.int_range(pl.len()), t="t").filter(flat != "").filter(pl.col("t") != "null")
     given = given.filter(is_json(given["t"]))
     maps = pl.Series(texts.name, [None], dtype=TEXTS).new_from_index(0, len(texts))
     found = []
@@ -118,12 +113,7 @@ def _build(entries: pl.DataFrame, length: int, is_given: pl.Series | None) -> pl
         empty = pl.Series([[]], dtype=ENTRIES)
         filled = (
             filled.to_frame("e")
-            .select(
-                pl.when(pl.col("e").is_null() & is_given)
-                .then(pl.lit(empty).first())
-                .otherwise("e")
-                .alias("e")
-            )
+            .select(pl.when(pl.col("e").is_null() & is_given).then(pl.lit(empty).first()).otherwise("e").alias("e"))
             .to_series()
         )
     return filled.cast(TEXTS)

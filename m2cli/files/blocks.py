@@ -58,10 +58,7 @@ class TextBlock:
 
     def line_starts(self) -> pl.Series:
         """The offset of each line, and of the end, in the unpacked file, in its bytes as they are."""
-        lengths = (
-            pl.Series([self.data.decode("latin-1")]).str.split("\n").explode().str.len_chars().cast(pl.Int64)
-            + 1
-        )
+        lengths = pl.Series([self.data.decode("latin-1")]).str.split("\n").explode().str.len_chars().cast(pl.Int64) + 1
         return pl.concat([pl.Series([0]), lengths]).cum_sum() + self.first_byte
 
 

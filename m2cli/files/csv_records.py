@@ -63,9 +63,7 @@ def find_records(lines: pl.Series, separator: str, field_count: int | None, *, i
     themselves.
     """
     if not lines.str.contains('"', literal=True).any():
-        table = (
-            lines.to_frame("text").with_row_index("first_line").with_columns(reason=pl.lit(None, pl.String))
-        )
+        table = lines.to_frame("text").with_row_index("first_line").with_columns(reason=pl.lit(None, pl.String))
         return Records(_judge(table, separator, field_count), None)
     grammar = _grammar(separator)
     if field_count and field_count in FEW and lines.str.contains(_exactly(separator, field_count)).all():
@@ -154,11 +152,7 @@ def _judge(records: pl.DataFrame, separator: str, field_count: int | None) -> pl
 def _count_fields(separator: str) -> pl.Expr:
     text = pl.col("text")
     plain = text.str.count_matches(separator, literal=True) + 1
-    return (
-        pl.when(text.str.contains('"', literal=True))
-        .then(_fields(text, separator).list.len())
-        .otherwise(plain)
-    )
+    return pl.when(text.str.contains('"', literal=True)).then(_fields(text, separator).list.len()).otherwise(plain)
 
 
 def _fields(text: pl.Expr, separator: str) -> pl.Expr:
@@ -177,8 +171,4 @@ def requote(records: pl.Series, separator: str) -> pl.Series:
     is_loose = ~bare.str.starts_with('"') & bare.str.contains('"', literal=True)
     quoted = pl.lit('"') + bare.str.replace_all('"', '""', literal=True) + pl.lit('"')
     fields = _fields(pl.col("t"), separator).list.eval(pl.when(is_loose).then(quoted).otherwise(bare))
-    return (
-        records.to_frame("t")
-        .select(pl.when(has_loose).then(fields.list.join(separator)).otherwise("t"))
-        .to_series()
-    )
+    return records.to_frame("t").select(pl.when(has_loose).then(fields.list.join(separator)).otherwise("t")).to_series()

@@ -69,16 +69,12 @@ def _without_head(block: TextBlock, count: int) -> TextBlock:
     end = 0
     for _ in range(count):
         end = block.data.find(b"\n", end) + 1 or len(block.data)
-    return replace(
-        block, data=block.data[end:], first_byte=block.first_byte + end, first_line=block.first_line + count
-    )
+    return replace(block, data=block.data[end:], first_byte=block.first_byte + end, first_line=block.first_line + count)
 
 
 def _first_line(lines: pl.Series) -> int | None:
     """The index of the first line that is not blank."""
-    return (
-        (lines.str.strip_chars() != "").arg_max() if len(lines) and lines.str.contains(r"\S").any() else None
-    )
+    return (lines.str.strip_chars() != "").arg_max() if len(lines) and lines.str.contains(r"\S").any() else None
 
 
 def _separator(line: str) -> str:

@@ -135,9 +135,7 @@ class _naming:  # noqa: N801  (reads as a statement)
         if isinstance(error, PermissionError):
             raise UnreadableSourceError(printable(self.path), "no right to read it") from error
         if isinstance(error, OSError):
-            raise UnreadableSourceError(
-                printable(self.path), (error.strerror or str(error)).lower()
-            ) from error
+            raise UnreadableSourceError(printable(self.path), (error.strerror or str(error)).lower()) from error
 
 
 def _expand(path: str) -> Iterator[Path]:
@@ -212,9 +210,7 @@ def _tell_format(path: Path, magic: bytes, compression: Compression) -> Format:
                 printable(path), f"it is {what}", "event files are Parquet, NDJSON or CSV in UTF-8"
             )
     if head.startswith(PARQUET_MAGIC):
-        raise UnreadableSourceError(
-            printable(path), "it is a packed Parquet file", "unpack it: Parquet packs itself"
-        )
+        raise UnreadableSourceError(printable(path), "it is a packed Parquet file", "unpack it: Parquet packs itself")
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return Format.NDJSON
     if by_name in (Format.NDJSON, Format.CSV):

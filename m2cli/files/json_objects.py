@@ -35,9 +35,7 @@ def parse_objects(lines: pl.Series, schema: Schema) -> Parsed:
         opens = lines.str.strip_chars_start().str.starts_with("{")
         is_well = is_json(lines)
         sure, doubtful = (opens & is_well).arg_true(), (opens & ~is_well).arg_true()[:DOUBTFUL]
-        places = pl.concat(
-            [each.filter(_by_halves(lines.gather(each), schema)) for each in (sure, doubtful)]
-        ).sort()
+        places = pl.concat([each.filter(_by_halves(lines.gather(each), schema)) for each in (sure, doubtful)]).sort()
         rows = _read(lines.gather(places), schema)
         return Parsed(rows, pl.int_range(len(lines), dtype=pl.UInt32, eager=True).is_in(places.implode()))
 

@@ -99,9 +99,7 @@ def _nested(parsed: Parsed, lines: pl.Series) -> pl.DataFrame:
         return rows
     objects = lines.filter(parsed.is_object).to_frame("line")
     exact = objects.select(
-        pl.col("line").str.json_path_match(f'$["{name}"]').alias(name)
-        for name in nested
-        if not set('"\\') & set(name)
+        pl.col("line").str.json_path_match(f'$["{name}"]').alias(name) for name in nested if not set('"\\') & set(name)
     )
     looks_nested = {column.name: pl.col(column.name).str.contains(r"^[\[{]") for column in exact}
     return rows.with_columns(

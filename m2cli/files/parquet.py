@@ -25,9 +25,7 @@ def read_parquet(file: EventFile, rule: FileRule) -> Iterator[Block]:
     A visit id is not read at all. Raises `UnreadableSourceError` where the file is cut short or corrupt.
     """
     names = parquet_columns(file)
-    row_index = "row" + "_" * max(
-        (len(name) for name in names), default=0
-    )  # longer than any, so none of them
+    row_index = "row" + "_" * max((len(name) for name in names), default=0)  # longer than any, so none of them
     wanted = [row_index, *(name for name in names if name != "visit_id")]
     try:
         lazy = pl.scan_parquet(file.path, hive_partitioning=False, glob=False, row_index_name=row_index)
@@ -65,6 +63,4 @@ def _describe(rows: pl.DataFrame, indexes: pl.Series) -> pl.DataFrame:
     """Rows have no text of their own: JSON of their values as text stands for it."""
     texts = pl.DataFrame([to_text(column) for column in rows])
     raws = texts.select(pl.struct(pl.all()).struct.json_encode()).to_series()
-    return pl.DataFrame(
-        {"line_number": indexes + 1, "position_in_source": indexes, "raw": escape_controls(raws)}
-    )
+    return pl.DataFrame({"line_number": indexes + 1, "position_in_source": indexes, "raw": escape_controls(raws)})

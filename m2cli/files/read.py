@@ -25,9 +25,7 @@ LISTED = 20  # columns that an error names
 READERS = {Format.PARQUET: read_parquet, Format.NDJSON: read_ndjson, Format.CSV: read_csv}
 
 
-def read_event_files(
-    files: Sequence[EventFile], rule: FileRule, *, arrival_time: datetime
-) -> Iterator[Intake]:
+def read_event_files(files: Sequence[EventFile], rule: FileRule, *, arrival_time: datetime) -> Iterator[Intake]:
     """The events and rejects of `files`, a block at a time, in the order of the files.
 
     Every row read is an event, a reject or ignored (a blank line). Events have the columns that their input
@@ -77,9 +75,7 @@ def _columns(file: EventFile, rule: FileRule) -> list[str] | None:
 
 def _hint(name: str, columns: Sequence[str]) -> str:
     near = get_close_matches(name, columns, n=1, cutoff=0.5)
-    listed = ", ".join(f"`{column}`" for column in columns[:LISTED]) + (
-        ", ..." if len(columns) > LISTED else ""
-    )
+    listed = ", ".join(f"`{column}`" for column in columns[:LISTED]) + (", ..." if len(columns) > LISTED else "")
     hint = f"; did you mean `{near[0]}`?" if near else f"; its columns are {listed}"
     remedy = near[0] if near else "COLUMN"
     return hint + (f" (pass `--map event_time={remedy}`)" if name == "event_time" else "")

@@ -64,9 +64,7 @@ def choose_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[s
     return chosen
 
 
-def _typed(
-    rows: pl.DataFrame, chosen: Mapping[str, str], rule: FileRule
-) -> tuple[dict[str, pl.Series], list[_Named]]:
+def _typed(rows: pl.DataFrame, chosen: Mapping[str, str], rule: FileRule) -> tuple[dict[str, pl.Series], list[_Named]]:
     columns: dict[str, pl.Series] = {}
     faults: list[_Named] = []
     for name, dtype in INPUT_COLUMNS.items():

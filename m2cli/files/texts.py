@@ -9,8 +9,7 @@ import polars as pl
 
 # What may not reach a terminal as it is: C0, DEL and C1. As bytes of UTF-8, in the notation of the logs.
 CONTROLS = {
-    chr(code): "".join(f"\\x{byte:02x}" for byte in chr(code).encode())
-    for code in (*range(32), *range(127, 160))
+    chr(code): "".join(f"\\x{byte:02x}" for byte in chr(code).encode()) for code in (*range(32), *range(127, 160))
 }
 
 
@@ -38,12 +37,8 @@ def escape_controls(column: pl.Series) -> pl.Series:
 def _decode(column: pl.Series) -> pl.Series:
     try:
         return column.cast(pl.String)
-    except (
-        pl.exceptions.PolarsError
-    ):  # Some are not UTF-8; no column function escapes them, and they are rare.
-        return column.map_elements(
-            lambda value: value.decode("utf-8", "backslashreplace"), return_dtype=pl.String
-        )
+    except pl.exceptions.PolarsError:  # Some are not UTF-8; no column function escapes them, and they are rare.
+        return column.map_elements(lambda value: value.decode("utf-8", "backslashreplace"), return_dtype=pl.String)
 
 
 def _to_json(column: pl.Series) -> pl.Series:

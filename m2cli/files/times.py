@@ -58,11 +58,7 @@ def _within_bounds(times: pl.Series) -> pl.Series:
     first, last = _micros(FIRST), _micros(LAST)
     if low is None or (low >= first and high <= last):  # type: ignore[operator]  # min of Int64 is an int
         return times
-    return (
-        times.to_frame("t")
-        .select(pl.when(micros.is_between(first, last)).then("t").alias(times.name))
-        .to_series()
-    )
+    return times.to_frame("t").select(pl.when(micros.is_between(first, last)).then("t").alias(times.name)).to_series()
 
 
 def _micros(time: datetime) -> int:
@@ -78,9 +74,7 @@ def _to_utc(local: pl.Series, time_zone: str) -> pl.Series:
 def _from_timestamps(column: pl.Series, time_zone: str) -> pl.Series:
     dtype: Any = column.dtype
     micros = column.cast(pl.Datetime("us", dtype.time_zone), strict=False)
-    return (
-        micros.dt.convert_time_zone("UTC") if dtype.time_zone else _to_utc(_within_bounds(micros), time_zone)
-    )
+    return micros.dt.convert_time_zone("UTC") if dtype.time_zone else _to_utc(_within_bounds(micros), time_zone)
 
 
 def _from_integers(numbers: pl.Series) -> pl.Series:
@@ -123,9 +117,7 @@ def _from_texts(column: pl.Series, time_zone: str) -> pl.Series:
         if is_kind.any():
             ours = texts.to_frame().select(pl.when(is_kind).then("t").alias("t")).to_series()
             parsed = parse(ours, time_zone)
-            result = (
-                result.to_frame().select(pl.when(is_kind).then(parsed).otherwise("t").alias("t")).to_series()
-            )
+            result = result.to_frame().select(pl.when(is_kind).then(parsed).otherwise("t").alias("t")).to_series()
     return result.alias(column.name)
 
 

@@ -152,9 +152,7 @@ def _money_of_floats(floats: pl.Series) -> Converted:
     values = _null_where(values, out).cast(MONEY)
     if values.null_count() == floats.null_count():
         return Converted(values)
-    faults = _faults(floats.is_not_null() & ~is_number, "is not a number") + _faults(
-        is_out | out, "is out of range"
-    )
+    faults = _faults(floats.is_not_null() & ~is_number, "is not a number") + _faults(is_out | out, "is out of range")
     return Converted(values, faults)
 
 
@@ -164,11 +162,7 @@ def _without_exponents(column: pl.Series) -> pl.Series:
     if not has_exponent.any():
         return column
     exact = column.cast(pl.Decimal(38, 16), strict=False).cast(pl.String)
-    return (
-        column.to_frame("t")
-        .select(pl.when(has_exponent).then(exact).otherwise("t").alias(column.name))
-        .to_series()
-    )
+    return column.to_frame("t").select(pl.when(has_exponent).then(exact).otherwise("t").alias(column.name)).to_series()
 
 
 def _without_blanks(column: pl.Series) -> pl.Series:
@@ -182,11 +176,7 @@ def _nothing_but_faults(column: pl.Series, dtype: DType, reason: str) -> Convert
 
 
 def _null_where(values: pl.Series, mask: pl.Series) -> pl.Series:
-    return (
-        values.to_frame("v")
-        .select(pl.when(~mask.fill_null(value=False)).then("v").alias(values.name))
-        .to_series()
-    )
+    return values.to_frame("v").select(pl.when(~mask.fill_null(value=False)).then("v").alias(values.name)).to_series()
 
 
 def _faults(mask: pl.Series, reason: str) -> tuple[Fault, ...]:

@@ -96,9 +96,7 @@ def test_a_full_event_written_and_read_is_the_same(
     tmp_path: Path, write: Callable[[pl.DataFrame, Path], None], block_bytes: int
 ) -> None:
     write(FULL, tmp_path / "events.any")
-    intake = read_all(
-        tmp_path / "events.any", FileRule(block_bytes=block_bytes, parquet_block_bytes=5 * block_bytes)
-    )
+    intake = read_all(tmp_path / "events.any", FileRule(block_bytes=block_bytes, parquet_block_bytes=5 * block_bytes))
     assert not intake.rejects.height
     expected = FULL.drop("visit_id")
     assert_frame_equal(intake.events.select(expected.columns), expected)
@@ -131,9 +129,7 @@ def test_huge_parquet_is_read_in_slices_with_the_same_positions(tmp_path: Path) 
 
 
 def test_mapped_columns_are_event_columns_and_the_rest_attributes(read_bytes: ReadBytes) -> None:
-    events = read_bytes(
-        "clicks.csv", b"ts,user,action,colour,size\n2019-10-01 00:00:00 UTC,u1,buy,red,\n", MAP
-    ).events
+    events = read_bytes("clicks.csv", b"ts,user,action,colour,size\n2019-10-01 00:00:00 UTC,u1,buy,red,\n", MAP).events
     row = events.row(0, named=True)
     assert row["event_time"] == OCTOBER
     assert (row["visitor_id"], row["event_type"], row["attributes"]) == ("u1", "buy", {"colour": "red"})
@@ -184,9 +180,7 @@ def test_arrival_is_the_plan_s_time_where_the_file_is_newer(tmp_path: Path) -> N
 
 def test_what_only_some_rows_say_is_filled_in_for_the_others(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_bytes(
-        b"event_time,event_type,source,part_id,position_in_source,arrival_time\n1,page,s,p,7,5\n2,,,,,\n"
-    )
+    path.write_bytes(b"event_time,event_type,source,part_id,position_in_source,arrival_time\n1,page,s,p,7,5\n2,,,,,\n")
     os.utime(path, (OCTOBER.timestamp(), OCTOBER.timestamp()))
     events = read_all(path).events
     assert events["event_type"].to_list() == ["page", "event"]
@@ -255,9 +249,7 @@ CSV_REASONS = {
 
 
 @pytest.mark.parametrize(("line", "reason"), CSV_REASONS.values(), ids=CSV_REASONS)
-def test_a_record_that_is_none_is_a_reject_and_spoils_no_other(
-    read_bytes: ReadBytes, line: bytes, reason: str
-) -> None:
+def test_a_record_that_is_none_is_a_reject_and_spoils_no_other(read_bytes: ReadBytes, line: bytes, reason: str) -> None:
     intake = read_bytes("a.csv", b'event_time,url\n1,"x\ny"\n' + line + b'\n2,/b\n3,"/c"\n')
     (reject,) = intake.rejects.rows(named=True)
     assert (reject["reason"], reject["raw"]) == (reason, line.decode())
@@ -329,18 +321,14 @@ def test_attributes_of_several_shapes_may_stand_in_one_file(read_bytes: ReadByte
 
 
 def test_amounts_in_json_are_floats_and_rounded(read_bytes: ReadBytes) -> None:
-    intake = read_bytes(
-        "a.ndjson", b'{"event_time":1,"amount":0.30000000000000004}\n{"event_time":1,"amount":"1.5"}\n'
-    )
+    intake = read_bytes("a.ndjson", b'{"event_time":1,"amount":0.30000000000000004}\n{"event_time":1,"amount":"1.5"}\n')
     assert intake.events["amount"].to_list() == [Decimal("0.3"), Decimal("1.5")]
 
 
 def test_a_row_of_parquet_that_does_not_fit_is_a_reject_with_its_json(
     read_frame: Callable[..., Intake],
 ) -> None:
-    frame = pl.DataFrame(
-        {"event_time": [1, None, 3], "status": ["200", "x", "y\x1b"], "b": [b"", b"", b"\xff"]}
-    )
+    frame = pl.DataFrame({"event_time": [1, None, 3], "status": ["200", "x", "y\x1b"], "b": [b"", b"", b"\xff"]})
     rejects = read_frame(frame).rejects
     assert rejects.select("line_number", "position_in_source", "reason", "raw").rows() == [
         (2, 1, "event_time is missing", '{"event_time":null,"status":"x","b":""}'),
@@ -355,15 +343,11 @@ def test_a_row_of_parquet_that_does_not_fit_is_a_reject_with_its_json(
 def test_packed_files_of_two_members_are_one_file(
     read_bytes: ReadBytes, name: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    parts = (
-        (b"event_time\n1\n", b"2\n") if name == "a.csv" else (b'{"event_time":1}\n', b'{"event_time":2}\n')
-    )
+    parts = (b"event_time\n1\n", b"2\n") if name == "a.csv" else (b'{"event_time":1}\n', b'{"event_time":2}\n')
     assert read_bytes(name, b"".join(pack(part) for part in parts)).events.height == 2
 
 
-@pytest.mark.parametrize(
-    "pack", [gzip.compress, bz2.compress, lambda d: pa.compress(d, codec="zstd", asbytes=True)]
-)
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lambda d: pa.compress(d, codec="zstd", asbytes=True)])
 @pytest.mark.parametrize("block_bytes", [50_000, 1 << 20])
 def test_a_packed_file_cut_short_is_unreadable(
     tmp_path: Path, pack: Callable[[bytes], bytes], block_bytes: int
@@ -427,9 +411,7 @@ def test_a_column_that_is_not_there_is_said_before_anything_is_read(
 
 def test_a_time_under_a_like_name_is_offered(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"eventTime\n1\n")
-    with pytest.raises(
-        UsageError, match=r"did you mean `eventTime`\? \(pass `--map event_time=eventTime`\)$"
-    ):
+    with pytest.raises(UsageError, match=r"did you mean `eventTime`\? \(pass `--map event_time=eventTime`\)$"):
         read_all(tmp_path / "a.csv")
 
 
@@ -442,18 +424,14 @@ def test_a_mapped_column_need_not_be_in_every_file(tmp_path: Path) -> None:
 
 
 def test_a_map_to_a_name_that_no_event_has_offers_the_nearest() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"^unknown event column `evnt_time`; did you mean `event_time`\?$"
-    ):
+    with pytest.raises(UnknownNameError, match=r"^unknown event column `evnt_time`; did you mean `event_time`\?$"):
         FileRule(mapping={"evnt_time": "ts"})
     with pytest.raises(UnknownNameError, match="unknown event column `visit_id`"):
         FileRule(mapping={"visit_id": "v"})
 
 
 def test_a_time_zone_that_is_none_offers_the_nearest() -> None:
-    with pytest.raises(
-        UsageError, match=r"^unknown time zone `Europe/Amsterdm`; did you mean `Europe/Amsterdam`\?$"
-    ):
+    with pytest.raises(UsageError, match=r"^unknown time zone `Europe/Amsterdm`; did you mean `Europe/Amsterdam`\?$"):
         FileRule(time_zone="Europe/Amsterdm")
     with pytest.raises(UsageError, match=r"^unknown time zone `Mars`; write it as `Europe/Amsterdam`$"):
         FileRule(time_zone="Mars")
@@ -520,9 +498,7 @@ def test_records_are_events_rejects_or_blank_for_any_bytes(
 
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from(OBJECTS + PIECES) | st.binary(max_size=5), max_size=12).map(b"\n".join))
-def test_lines_are_events_rejects_or_blank_for_any_bytes(
-    tmp_path_factory: pytest.TempPathFactory, body: bytes
-) -> None:
+def test_lines_are_events_rejects_or_blank_for_any_bytes(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "a.ndjson"
     path.write_bytes(b'{"event_time":1}\n' + body)
     whole = read_all(path)
@@ -533,9 +509,7 @@ def test_lines_are_events_rejects_or_blank_for_any_bytes(
     assert_frame_equal(pieces.rejects, whole.rejects)
 
 
-TABLES = st.lists(
-    st.lists(st.text(st.characters(codec="utf-8"), max_size=4), min_size=2, max_size=2), max_size=5
-)
+TABLES = st.lists(st.lists(st.text(st.characters(codec="utf-8"), max_size=4), min_size=2, max_size=2), max_size=5)
 
 
 @settings(max_examples=60)
@@ -546,9 +520,7 @@ def test_what_python_writes_as_csv_is_read_as_it_was(
     path = tmp_path_factory.mktemp("any") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write("event_time,url,ip\n")
-        csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(
-            [1, *row] for row in table
-        )
+        csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows([1, *row] for row in table)
     intake = read_all(path)
     assert not intake.rejects.height
     assert intake.events.height == len(table)
@@ -570,9 +542,7 @@ def test_what_python_writes_as_json_is_read_as_it_was(
 
 @settings(max_examples=50)
 @given(
-    st.sampled_from(
-        [pl.Int64, pl.String, pl.Float64, pl.Boolean, pl.Binary, pl.Datetime("ms"), pl.List(pl.Int64)]
-    ),
+    st.sampled_from([pl.Int64, pl.String, pl.Float64, pl.Boolean, pl.Binary, pl.Datetime("ms"), pl.List(pl.Int64)]),
     st.lists(st.tuples(st.none() | st.integers(-5, 2**40), st.none() | st.integers(0, 300)), max_size=6),
 )
 def test_rows_are_events_or_rejects_for_any_table(

@@ -114,9 +114,7 @@ def test_an_unsigned_number_beyond_the_signed_ones_is_no_time() -> None:
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
 def test_a_timestamp_of_any_unit_and_zone_keeps_its_instant(unit: str, zone: str | None) -> None:
-    column = pl.Series("t", [OCTOBER.replace(tzinfo=None)], dtype=pl.Datetime("us")).dt.replace_time_zone(
-        "UTC"
-    )
+    column = pl.Series("t", [OCTOBER.replace(tzinfo=None)], dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
     column = column.dt.convert_time_zone(zone) if zone else column.dt.replace_time_zone(None)
     assert parse_times(column.cast(pl.Datetime(unit, zone)), "UTC").item() == OCTOBER  # type: ignore[arg-type]  # a str
 
@@ -172,12 +170,10 @@ def test_what_stands_beside_a_value_does_not_matter() -> None:
 def texts_like_times() -> st.SearchStrategy[str]:
     offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
     # From 1970 on: of the years before, the zone tables of the system and of Polars tell different stories.
-    written = st.datetimes(RECENT, NEAR, timezones=st.none() | offsets).map(str) | st.datetimes(
-        RECENT, NEAR
-    ).map(datetime.isoformat)
-    pieces = st.sampled_from(
-        [*"0123456789", "-", ":", "T", " ", "Z", "UTC", ".", "+", "2019", "10", "01", "00:00"]
+    written = st.datetimes(RECENT, NEAR, timezones=st.none() | offsets).map(str) | st.datetimes(RECENT, NEAR).map(
+        datetime.isoformat
     )
+    pieces = st.sampled_from([*"0123456789", "-", ":", "T", " ", "Z", "UTC", ".", "+", "2019", "10", "01", "00:00"])
     return written | st.lists(pieces, max_size=16).map("".join) | st.text(max_size=6) | st.integers().map(str)
 
 

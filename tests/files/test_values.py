@@ -155,9 +155,7 @@ def test_a_column_of_nothing_but_nulls_is_null_without_a_fault(dtype: pl.DataTyp
     assert not converted.faults
 
 
-@given(
-    st.lists(st.none() | st.decimals(-(10**15), 10**15, places=6).map(str) | st.text(max_size=4), max_size=6)
-)
+@given(st.lists(st.none() | st.decimals(-(10**15), 10**15, places=6).map(str) | st.text(max_size=4), max_size=6))
 def test_an_amount_of_text_is_exactly_itself_or_a_fault(texts: list[str | None]) -> None:
     converted = convert(pl.Series("amount", texts, dtype=pl.String), MONEY, RULE)
     faulty = {place for fault in converted.faults for place in fault.mask.arg_true()}
@@ -208,9 +206,7 @@ def test_columns_of_nothing_but_nulls_make_no_attributes() -> None:
     assert gather_attributes(None, [pl.Series("a", [None, None], dtype=pl.String)]) is None
 
 
-@given(
-    st.lists(st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3), max_size=5)
-)
+@given(st.lists(st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3), max_size=5))
 def test_json_of_any_map_of_texts_is_that_map(maps: list[dict[str, str] | None]) -> None:
     texts = [None if each is None else json.dumps(each) for each in maps]
     values, faults = to_map(pl.Series("attributes", texts, dtype=pl.String))

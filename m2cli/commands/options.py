@@ -1,0 +1,82 @@
+"""The options that several verbs share, and the types of what people write in them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from m2cli.console import Console
+from m2cli.errors import UsageError
+from m2cli.settings import RejectLimit, format_duration, parse_duration, parse_reject_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PATH = click.Path(path_type=Path)
+
+
+class _Parsed(click.ParamType[Any]):
+    """A value that a function of `settings` reads; what that refuses is the option's error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self._parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value that `value` names; one that is no text is passed on."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Parsed("duration", parse_duration)
+REJECT_LIMIT = _Parsed("number|share", parse_reject_limit)
+
+
+def duration_option(name: str, default: timedelta, help_text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """An option whose value is a duration such as `30m`."""
+    return click.option(
+        name, type=DURATION, default=format_duration(default), show_default=True, help=help_text, metavar="DURATION"
+    )
+
+
+def console_options(command: Callable[..., R]) -> Callable[..., R]:
+    """`--quiet` and `--verbose`; the command gets a `console` in their place."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more about what is done.")
+    @functools.wraps(command)
+    def with_console(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> R:
+        return command(*args, console=Console(quiet=quiet, verbose=verbose), **kwargs)
+
+    return with_console
+
+
+lake_option = click.option("--lake", type=PATH, required=True, help="The lake to read.", metavar="LAKE")
+
+max_rejects_option = click.option(
+    "--max-rejects",
+    type=REJECT_LIMIT,
+    default=None,
+    metavar="NUMBER|SHARE",
+    help="End with exit code 1, writing nothing, if there are more rejects than this: `100`, `1%`.",
+)
+
+__all__ = [
+    "DURATION",
+    "PATH",
+    "RejectLimit",
+    "console_options",
+    "duration_option",
+    "lake_option",
+    "max_rejects_option",
+]

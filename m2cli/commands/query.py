@@ -1,0 +1,51 @@
+"""`m2 query`: SQL over a lake."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from m2cli.commands.options import console_options, lake_option
+from m2cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from m2cli.console import Console
+
+
+@click.command()
+@click.argument("sql", metavar="SQL")
+@lake_option
+@click.option(
+    "--format",
+    "format_",
+    default="table",
+    show_default=True,
+    metavar="FORMAT",
+    help="table, csv, json, ndjson or parquet.",
+)
+@console_options
+def query(*, sql: str, lake: Path, format_: str, console: Console) -> None:
+    """Ask a lake in SQL.
+
+    SQL is one SELECT in DuckDB's dialect, or - to read it from stdin. The views: events, visits, human_visits (no
+    robots), pages, purchases, late, duplicates, rejects. Times are in UTC, and nothing can be written.
+
+    \b
+    Examples:
+      m2 query "SELECT country, count(*) FROM visits GROUP BY ALL" --lake lake
+      m2 query "FROM purchases LIMIT 10" --lake lake --format ndjson
+      m2 query - --lake lake --format parquet < report.sql > report.parquet
+    """
+    from m2cli.runs.query import query_lake
+    from m2cli.runs.query_formats import write_frames
+
+    if format_ == "parquet" and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal; send it to a file, as `> report.parquet`")
+    text = sys.stdin.read() if sql == "-" else sql
+    with query_lake(text, lake) as frames:
+        write_frames(frames, format_, sys.stdout.buffer)
+    console.detail(f"asked of {lake}")

@@ -1,0 +1,28 @@
+"""What several verbs say in their summaries, in the same words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from m2cli.runs.intake import Tally
+
+
+def describe_rejects(tally: Tally) -> str:
+    """How much of the input became no event, and mostly why."""
+    read = f"{tally.reject_count:,} of {tally.read_count:,} read"
+    if tally.ignored_count:
+        read += f"; {tally.ignored_count:,} blank or directives"
+    if not tally.reasons:
+        return read
+    reason, count = tally.reasons.most_common(1)[0]
+    return f"{read}; commonest: {reason} ({count:,})"
+
+
+def share(part: int, whole: int) -> str:
+    """`part` of `whole` in per cent.
+
+    >>> share(1, 3)
+    '33.3 %'
+    """
+    return f"{100 * part / whole:.1f} %" if whole else "none"

@@ -1,0 +1,67 @@
+"""The views that `m2 query` offers over a lake (DESIGN 3.4), as statements for DuckDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from m2cli.events import PAGE, PURCHASE, TIME
+from m2cli.lake.layout import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from polars._typing import PolarsDataType
+
+    from m2cli.lake.layout import Table
+    from m2cli.lake.snapshot import Snapshot
+
+_TYPES: dict[PolarsDataType, str] = {
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Int32: "INTEGER",
+    pl.Int64: "BIGINT",
+    TIME: "TIMESTAMP WITH TIME ZONE",
+    pl.Duration("us"): "BIGINT",  # what Parquet makes of it
+}
+# What of a table is not shown as it lies in the files.
+_REPLACED = {"late": "REPLACE (to_microseconds(late_by) AS late_by)"}
+_DERIVED = {
+    "human_visits": "FROM visits WHERE is_robot IS NOT TRUE",
+    "pages": f"FROM events WHERE event_type = '{PAGE}'",
+    "purchases": f"FROM events WHERE event_type = '{PURCHASE}'",
+}
+
+
+def define_views(lake: Path, snapshot: Snapshot) -> Iterator[str]:
+    """Statements that make the views over the files of `snapshot`, each with its table's whole schema."""
+    for table in TABLES:
+        yield f"CREATE VIEW {table.name} AS {_select_files(table, snapshot.paths(lake, table.name))}"
+    for name, query in _DERIVED.items():
+        yield f"CREATE VIEW {name} AS {query}"
+
+
+def _select_files(table: Table, paths: list[Path]) -> str:
+    # An empty relation with all columns first: by name, it gives the union its names, their order and types.
+    columns = ", ".join(f'NULL::{_name_type(dtype)} AS "{name}"' for name, dtype in table.schema.items())
+    relation = f"SELECT {columns} WHERE false"
+    if paths:
+        files = ", ".join(map(quote, paths))
+        options = "union_by_name=true, hive_partitioning=false"
+        relation = f"({relation}) UNION ALL BY NAME (FROM read_parquet([{files}], {options}))"
+    return f"SELECT * {_REPLACED.get(table.name, '')} FROM ({relation})"  # noqa: S608  # names of m2's own, quoted paths
+
+
+def _name_type(dtype: PolarsDataType) -> str:
+    if isinstance(dtype, pl.Decimal):
+        return f"DECIMAL({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.Map):
+        return f"MAP({_name_type(dtype.key)}, {_name_type(dtype.value)})"
+    return _TYPES[dtype]
+
+
+def quote(path: Path) -> str:
+    """`path` as a literal of SQL."""
+    return "'" + str(path.absolute()).replace("'", "''") + "'"

@@ -1,0 +1,93 @@
+"""Access logs into events and rejects, as files or in a pipe, and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from m2cli.errors import UsageError
+from m2cli.events import EVENT_SCHEMA
+from m2cli.lake.swap import clear_remains, hold_new_sibling, replace_folder, sync_folder
+from m2cli.lake.write import explain_unwritable
+from m2cli.runs.intake import IntakeRule, Tally, open_input
+from m2cli.runs.progress import Tell, tell_nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    import polars as pl
+
+    from m2cli.events import Intake
+    from m2cli.settings import RejectLimit
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestRule:
+    """Everything that decides what `m2 ingest access-log` makes of its logs."""
+
+    intake: IntakeRule = field(default_factory=lambda: IntakeRule(log_format="combined"))
+    max_rejects: RejectLimit | None = None
+
+
+def ingest_logs(
+    logs: Sequence[str], output: Path | IO[bytes], rule: IngestRule, *, now: datetime, tell: Tell = tell_nobody
+) -> Tally:
+    """Write the events of `logs` to `output`, a new folder or a stream that takes NDJSON; return the counts.
+
+    In a folder they are `events/*.parquet`, and `rejects/*.parquet` for the lines that are none; it appears when it is
+    whole, or not at all. Raises `UsageError` for a folder that is not empty, `UnreachableError` for what cannot be
+    read or written, `TooManyRejectsError` above `max_rejects` (of a stream, after it was written).
+    """
+    pieces = open_input(logs, rule.intake, now=now, tell=tell).pieces
+    if not isinstance(output, Path):
+        return _write_stream(pieces, output, rule)
+    return _write_folder(pieces, output, rule)
+
+
+def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], rule: IngestRule) -> Tally:
+    tally = Tally()
+    for piece in pieces:
+        whole_row = [name for name in EVENT_SCHEMA if name in piece.events.columns]
+        # Through a buffer: a pipe that nobody reads any more must fail as Python's own, which is quiet.
+        buffer = BytesIO()
+        piece.events.select(whole_row).write_ndjson(buffer)
+        stream.write(buffer.getvalue())
+        tally.add(piece)
+    stream.flush()
+    tally.check(rule.max_rejects)
+    return tally
+
+
+def _write_folder(pieces: Iterable[Intake], target: Path, rule: IngestRule) -> Tally:
+    tally = Tally()
+    with explain_unwritable(target):
+        _refuse(target)
+        target.resolve().parent.mkdir(parents=True, exist_ok=True)
+        clear_remains(target.resolve())
+        with hold_new_sibling(target.resolve()) as folder:
+            for number, piece in enumerate(pieces):
+                _write(piece.events, folder / "events", number)
+                _write(piece.rejects, folder / "rejects", number)
+                tally.add(piece)
+            tally.check(rule.max_rejects)
+            sync_folder(folder)
+            _refuse(target)
+            replace_folder(folder, target.resolve(), lambda _step: None)
+    return tally
+
+
+def _write(frame: pl.DataFrame, folder: Path, number: int) -> None:
+    folder.mkdir(exist_ok=True)
+    if frame.height:
+        frame.write_parquet(folder / f"{number:05}.parquet")
+        sync_folder(folder)
+
+
+def _refuse(target: Path) -> None:
+    if target.is_file():
+        raise UsageError(f"`{target}` is a file; name a folder, or - for NDJSON on stdout")
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"`{target}` is not empty; name another folder")

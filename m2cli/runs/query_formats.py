@@ -1,0 +1,128 @@
+"""The formats in which a result leaves m2: a table with a writer for each, from frames to bytes.
+
+Times are ISO 8601 in UTC with `Z`, decimals exact: in JSON as text, but for whole numbers.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from m2cli.errors import UnknownNameError
+from m2cli.runs.query_table import format_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from polars._typing import PolarsDataType
+
+    Write = Callable[[Iterable[pl.DataFrame], BinaryIO], None]
+
+_TIME = "%Y-%m-%dT%H:%M:%S%.f"
+
+
+def write_frames(frames: Iterable[pl.DataFrame], format_name: str, stream: BinaryIO) -> None:
+    """Write `frames`, the parts of one result and at least one, to `stream` as the format of that name.
+
+    Raises `UnknownNameError` for a name that is not in `FORMATS`.
+    """
+    if format_name not in FORMATS:
+        raise UnknownNameError("format", format_name, FORMATS)
+    FORMATS[format_name](frames, stream)
+
+
+def _write_csv(frames: Iterable[pl.DataFrame], stream: BinaryIO) -> None:
+    for number, frame in enumerate(frames):
+        flatten(frame).write_csv(stream, include_header=number == 0)
+
+
+def _write_ndjson(frames: Iterable[pl.DataFrame], stream: BinaryIO) -> None:
+    for frame in frames:
+        to_json_values(frame).write_ndjson(stream)
+
+
+def _write_json(frames: Iterable[pl.DataFrame], stream: BinaryIO) -> None:
+    stream.write(b"[")
+    separator = b"\n"
+    for frame in frames:
+        for line in to_json_values(frame).write_ndjson().splitlines():
+            stream.write(separator + line.encode())
+            separator = b",\n"
+    stream.write(b"\n]\n")
+
+
+def _write_parquet(frames: Iterable[pl.DataFrame], stream: BinaryIO) -> None:
+    tables = (frame.to_arrow(compat_level=pl.CompatLevel.oldest()) for frame in frames)
+    first = next(tables)
+    with pq.ParquetWriter(stream, first.schema, compression="zstd") as writer:
+        for table in chain([first], tables):
+            if table.num_rows:
+                writer.write_table(table)
+
+
+def _write_table(frames: Iterable[pl.DataFrame], stream: BinaryIO) -> None:
+    frame = pl.concat(frames)
+    lines = format_table(flatten(frame), is_number=[dtype.is_numeric() for dtype in frame.dtypes])
+    stream.writelines(f"{line}\n".encode() for line in lines)
+
+
+FORMATS: dict[str, Write] = {
+    "table": _write_table,
+    "csv": _write_csv,
+    "json": _write_json,
+    "ndjson": _write_ndjson,
+    "parquet": _write_parquet,
+}
+
+
+def to_json_values(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with what JSON has no type for as text, inside lists and structs too."""
+    return frame.select(_to_json(pl.col(name), dtype).alias(name) for name, dtype in frame.schema.items())
+
+
+def flatten(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with all that is no number, truth value or text as text; what is nested as JSON."""
+    return to_json_values(frame).select(
+        _encode(name).alias(name) if dtype.is_nested() else pl.col(name).cast(pl.String)
+        for name, dtype in frame.schema.items()
+    )
+
+
+def _encode(name: str) -> pl.Expr:
+    # Only structs can be encoded: put the value into one, and take off what that adds, `{"v":` and `}`.
+    text = pl.struct(pl.col(name).alias("v")).struct.json_encode().str.slice(5).str.head(-1)
+    return pl.when(pl.col(name).is_not_null()).then(text)
+
+
+def _to_json(values: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime):
+        zone = "Z" if dtype.time_zone else ""
+        utc = values.dt.convert_time_zone("UTC") if dtype.time_zone else values
+        return utc.dt.strftime(_TIME + zone)
+    if isinstance(dtype, pl.Decimal):
+        return values.cast(pl.Int128 if dtype.scale == 0 else pl.String)
+    if isinstance(dtype, pl.Binary):
+        return values.bin.encode("hex")
+    if isinstance(dtype, pl.List):
+        return values.list.eval(_to_json(pl.element(), dtype.inner)) if _is_changed(dtype.inner) else values
+    if isinstance(dtype, pl.Struct) and any(_is_changed(field.dtype) for field in dtype.fields):
+        fields = (_to_json(values.struct.field(field.name), field.dtype) for field in dtype.fields)
+        return pl.when(values.is_not_null()).then(pl.struct(*fields))
+    return values
+
+
+def _is_changed(dtype: object) -> bool:
+    """Whether something in `dtype` becomes text."""
+    return any(isinstance(part, pl.Datetime | pl.Decimal | pl.Binary) for part in _parts(dtype))
+
+
+def _parts(dtype: object) -> Iterator[object]:
+    yield dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        yield from _parts(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _parts(field.dtype)
