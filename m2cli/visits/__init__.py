@@ -1,6 +1,7 @@
 """The kernel: visits out of events, by event time alone. It needs polars and the event, nothing else of m2."""
 
 from m2cli.visits.assign import Assigned, assign_visits, flush_time
+from m2cli.visits.bounded import Sessionized, sessionize
 from m2cli.visits.gather import Gathered, count_reused_ids, gather
 from m2cli.visits.late import SplitLate, split_late
 from m2cli.visits.rules import VisitRule
@@ -10,6 +11,7 @@ from m2cli.visits.watermarks import Watermark, declare_partitions, no_partitions
 __all__ = [
     "Assigned",
     "Gathered",
+    "Sessionized",
     "SplitLate",
     "VisitRule",
     "VisitState",
@@ -21,5 +23,6 @@ __all__ = [
     "gather",
     "no_partitions",
     "plan_partitions",
+    "sessionize",
     "split_late",
 ]

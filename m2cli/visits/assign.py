@@ -63,8 +63,9 @@ def assign_visits(on_time: pl.DataFrame, state: VisitState, W: Watermark, rule: 
         .sort("start_time", "visit_id")
         .pipe(number_visits, state)
     )
-    tagged = _tag(events, ordered.row, visits)
-    totals = total_visits(tagged, visits, opened.gather(visits["open_row"]))
+    which = _which(visits["tagged_count"])
+    tagged = _tag(events, ordered.row, visits, which)
+    totals = total_visits(tagged, visits, which, opened.gather(visits["open_row"]))
     is_closed = _is_closed(visits, W, rule)
     ended = end_visits(totals.filter(is_closed), W, rule)
     return Assigned(
@@ -166,10 +167,15 @@ def _places(visits: pl.DataFrame, first: str, end: str) -> pl.Series:
     )
 
 
-def _tag(events: pl.DataFrame, row: pl.Series, visits: pl.DataFrame) -> pl.DataFrame:
+def _which(count: pl.Series) -> pl.Series:
+    """For each of the rows that the visits have, `count` each, the visit it belongs to (UInt32)."""
+    numbers = pl.int_range(len(count), dtype=pl.UInt32, eager=True)
+    has_rows = count > 0
+    return pl.select(pl.lit(numbers.filter(has_rows)).repeat_by(pl.lit(count.filter(has_rows))).explode()).to_series()
+
+
+def _tag(events: pl.DataFrame, row: pl.Series, visits: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
     """The events before W in the order of `visits`, with their visit's id and number."""
-    which = visits.select(pl.int_range(pl.len(), dtype=pl.UInt32).repeat_by("tagged_count").explode()).to_series()
-    which = which.drop_nulls()
     names = visits.select("visit_id", "visit_number").gather(which)
     rows = row.gather(_places(visits, "first_event", "tagged_end"))
     # As expressions the columns are gathered side by side; `DataFrame.gather` takes them one after the other.

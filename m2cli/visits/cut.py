@@ -61,7 +61,8 @@ def _cut_long_chains(key: pl.Series, chains: pl.DataFrame, max_duration: int) ->
     chains = chains.filter(is_long)
     cuts = [chains["first"].clear()]
     while chains.height:
-        beyond = key.search_sorted(chains["start"] + max_duration, side="right")
+        limit = chains.select(pl.col("start") + max_duration).to_series()  # a Series of Int128 takes no int
+        beyond = key.search_sorted(limit, side="right")
         chains = chains.with_columns(first=beyond, start=key.gather(beyond))
         cuts.append(chains["first"])
         chains = chains.filter(is_long)

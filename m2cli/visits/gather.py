@@ -72,9 +72,5 @@ def count_reused_ids(whole: pl.DataFrame) -> int:
     digest = pl.select(ids.hash() ^ visit.cast(pl.UInt64).hash()).to_series().filter(ids.is_not_null())
     if digest.n_unique() == len(digest):  # equal ids have equal digests, so there is none
         return 0
-    return (
-        pl.DataFrame({"visit": visit, "event_id": ids})
-        .drop_nulls()
-        .select((pl.len() - pl.struct("visit", "event_id").n_unique()).cast(pl.Int64))
-        .item()
-    )
+    named = pl.DataFrame({"visit": visit, "event_id": ids}).drop_nulls()
+    return named.height - named.n_unique()

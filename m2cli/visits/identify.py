@@ -51,7 +51,7 @@ def _digest(visits: pl.DataFrame) -> pl.Series:
         pl.col("new_visitor_id"),
         pl.col("new_event_id").fill_null(""),
     )
-    digest = visits.select(text=text).select(plh.col("text").chash.blake3())  # type: ignore[attr-defined]  # a namespace registered at run time
+    digest = visits.select(text=text).select(plh.col("text").chash.blake3())
     return digest.to_series().str.slice(0, _HEX_DIGITS)
 
 
@@ -67,8 +67,6 @@ def _link_to_ends(visits: pl.DataFrame, ends: pl.DataFrame, rule: VisitRule) -> 
     )
     return (
         visits.join(last, on="visitor_id", how="left", suffix="_before", maintain_order="left")
-        .with_columns(
-            continues_visit_id=pl.when(is_linked).then("visit_id_before").otherwise("continues_visit_id")
-        )
+        .with_columns(continues_visit_id=pl.when(is_linked).then("visit_id_before").otherwise("continues_visit_id"))
         .drop("visit_id_before", "end_time_before")
     )

@@ -34,9 +34,12 @@ def split_late(arrivals: pl.DataFrame, partitions: pl.DataFrame, W: Watermark, r
     """
     marks = _watermarks(arrivals, partitions, rule)
     before = marks["before"][partitions.height :]
-    judged = pl.select(limit=pl.max_horizontal(before, pl.lit(W.time, TIME)), own=before)
-    is_late = (arrivals["event_time"] < judged["limit"]).fill_null(value=False)
-    late = arrivals.filter(is_late).hstack(judged.filter(is_late)).pipe(_explain, partitions, W)
+    judged = arrivals.select("source", "event_time").with_columns(
+        limit=pl.max_horizontal(before, pl.lit(W.time, TIME)), own=before
+    )
+    is_late = judged.select((pl.col("event_time") < pl.col("limit")).fill_null(value=False)).to_series()
+    explained = judged.filter(is_late).pipe(_explain, partitions, W)
+    late = arrivals.filter(is_late).with_columns(explained.get_columns())
     on_time = arrivals.filter(~is_late) if late.height else arrivals
     return SplitLate(on_time, late, _move_on(partitions, marks))
 
@@ -53,8 +56,8 @@ def _watermarks(arrivals: pl.DataFrame, partitions: pl.DataFrame, rule: VisitRul
     )
 
 
-def _explain(late: pl.DataFrame, partitions: pl.DataFrame, W: Watermark) -> pl.DataFrame:
-    """`late` with `late_reason` and `late_by` in place of the two limits."""
+def _explain(judged: pl.DataFrame, partitions: pl.DataFrame, W: Watermark) -> pl.DataFrame:
+    """`late_reason` and `late_by` of late events: `source`, `event_time` and the limits that they met."""
     flushed_to = pl.lit(W.flushed_to, TIME)
     joined_as = pl.col("source").replace_strict(partitions["source"], partitions["joined_as"], return_dtype=pl.String)
     reason = (
@@ -64,13 +67,11 @@ def _explain(late: pl.DataFrame, partitions: pl.DataFrame, W: Watermark) -> pl.D
         .then(pl.lit("after_flush"))
         .otherwise(joined_as)
     )
-    return late.with_columns(late_reason=reason, late_by=pl.col("limit") - pl.col("event_time")).drop("limit", "own")
+    return judged.select(late_reason=reason, late_by=pl.col("limit") - pl.col("event_time"))
 
 
 def _move_on(partitions: pl.DataFrame, marks: pl.DataFrame) -> pl.DataFrame:
-    reached = marks.group_by("source").agg(
-        watermark=pl.col("mark").max(), latest_event_time=pl.col("event_time").max()
-    )
+    reached = marks.group_by("source").agg(watermark=pl.col("mark").max(), latest_event_time=pl.col("event_time").max())
     return (
         partitions.drop("watermark", "latest_event_time")
         .join(reached, on="source", how="left", maintain_order="left")

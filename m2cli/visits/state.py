@@ -13,12 +13,16 @@ NO_CURRENCY = "XXX"
 SUMS = pl.List(pl.Struct({"key": pl.String, "value": REVENUE}))
 
 _LEFT_TO_THE_END = {"end_reason", "revenue", "currency"}
-OPEN_VISIT_SCHEMA = {
+OPEN_VISIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "visit_number": pl.UInt64,  # names the visit in segments, until its end; dense, so that a look-up is an index
     **{name: dtype for name, dtype in VISIT_SCHEMA.items() if name not in _LEFT_TO_THE_END},
     "revenue_by_currency": SUMS,
 }
-END_SCHEMA = {"visitor_id": pl.String, "visit_id": pl.String, "end_time": TIME}
+END_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "visitor_id": pl.String,
+    "visit_id": pl.String,
+    "end_time": TIME,
+}
 
 
 class VisitState(NamedTuple):

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
-PARTITION_SCHEMA = {
+PARTITION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,  # which partition
     "watermark": TIME,  # nothing older is expected there; null: nothing read yet, so minus infinity
     "latest_event_time": TIME,  # the largest event time read there
     "last_input_time": TIME,  # when a plan last found something new there, or declared it
     "is_active": pl.Boolean,  # whether it counts for W in this plan
-    "joined_as": pl.String,  # how it came to be behind W: new_partition, after_idle; null if declared
+    "joined_as": pl.String,  # how it may come to be behind W: new_partition, after_idle
 }
 
 
@@ -88,7 +88,7 @@ def declare_partitions(partitions: pl.DataFrame, sources: Collection[str], now: 
 
     A declared partition holds W back from the first plan on, until it is idle (DESIGN 4.6).
     """
-    return _with_new(partitions, sources, now, joined_as=None)
+    return _with_new(partitions, sources, now)
 
 
 def plan_partitions(
@@ -115,12 +115,10 @@ def plan_partitions(
         is_active=is_active,
         last_input_time=pl.when(has_input).then(pl.lit(now, dtype=TIME)).otherwise("last_input_time"),
     )
-    return _with_new(planned, {*with_input, *unread}, now, joined_as="new_partition")
+    return _with_new(planned, {*with_input, *unread}, now)
 
 
-def _with_new(
-    partitions: pl.DataFrame, sources: Collection[str], now: datetime, *, joined_as: str | None
-) -> pl.DataFrame:
+def _with_new(partitions: pl.DataFrame, sources: Collection[str], now: datetime) -> pl.DataFrame:
     known = set(partitions["source"])
     new = pl.DataFrame({"source": sorted(set(sources) - known)}, schema={"source": pl.String}).select(
         "source",
@@ -128,6 +126,6 @@ def _with_new(
         pl.lit(None, TIME).alias("latest_event_time"),
         pl.lit(now, TIME).alias("last_input_time"),
         pl.lit(value=True).alias("is_active"),
-        pl.lit(joined_as, pl.String).alias("joined_as"),
+        pl.lit("new_partition").alias("joined_as"),
     )
     return pl.concat([partitions, new])
