@@ -28,7 +28,7 @@ demo: setup
 	@rm -rf demo
 	$(M2) sessionize sample_data/events.parquet -o demo/lake
 	$(M2) query "SELECT country, count(*) AS visits, sum(revenue) AS revenue FROM human_visits GROUP BY ALL ORDER BY visits DESC LIMIT 5" --lake demo/lake
-	$(M2) trace $$(cat sample_data/purchase.txt) --lake demo/lake
+	$(M2) trace a5a1d93c25f20e75 --lake demo/lake
 
 test: setup
 	$(BIN)/python -m pytest -n auto

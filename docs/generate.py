@@ -43,7 +43,9 @@ def _commands() -> str:
     for verb in VERBS:
         command = m2.get_command(click.Context(m2), verb.name)
         if command is not None:
-            parts += [f"## {name}\n\n```\n{_help(one, name)}\n```\n" for name, one in _flatten(command, f"m2 {verb.name}")]
+            parts += [
+                f"## {name}\n\n```\n{_help(one, name)}\n```\n" for name, one in _flatten(command, f"m2 {verb.name}")
+            ]
     return "\n".join(parts)
 
 

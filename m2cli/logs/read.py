@@ -1,0 +1,177 @@
+"""Reads access logs, files or a pipe, a block at a time: the door of this room."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from m2cli.errors import UsageError
+from m2cli.logs.blocks import Block, cut_blocks
+from m2cli.logs.formats import LogFormat, find_format
+from m2cli.logs.inputs import FileInput, PipeInput, open_input
+from m2cli.logs.parse import Origin, Place, count_rejects_from, parse_block, reject_line
+from m2cli.logs.parts import Likeness, name_part, settle_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from m2cli.events import Intake
+
+_BLOCKS_AT_A_TIME = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRule:
+    """How access logs are read.
+
+    `format` is a row of the table of formats, or its name; `block_size` how many bytes of text are taken at a
+    time; a line of more than `max_line_size` bytes is a reject. Raises `UnknownNameError` for an unknown
+    format, `UsageError` for a size below 1.
+    """
+
+    format: LogFormat | str = "combined"
+    block_size: int = 16 << 20  # half the system time of 32 MiB, and the work for each block does not show yet
+    max_line_size: int = 16 << 20
+
+    def __post_init__(self) -> None:
+        for name in ("block_size", "max_line_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"`{name}` is {getattr(self, name)}; it has to be at least 1 byte")
+        if isinstance(self.format, str):
+            find_format(self.format)
+
+    @property
+    def log_format(self) -> LogFormat:
+        """The format itself."""
+        return find_format(self.format) if isinstance(self.format, str) else self.format
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogPart:
+    """One part to be read: the file or pipe that it is in, and what its events share."""
+
+    file: FileInput | PipeInput
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessLog:
+    """Access logs that are open: each part once, in the order in which the parts were begun.
+
+    `passed_over` names the files that hold nothing else than another that is read: given twice, plain and
+    compressed, or an older, shorter copy. `total_size` is how many bytes on disk there are to read, 0 for a
+    pipe.
+    """
+
+    parts: tuple[LogPart, ...]
+    passed_over: tuple[str, ...]
+    total_size: int
+    rule: LogRule
+
+    def read(self, tell: Callable[[int], None] | None = None) -> Iterator[Intake]:
+        """The events and rejects of all parts, a block at a time; see `parse_block` for the columns.
+
+        `tell` is called after each block with the number of bytes on disk that have been read so far. Raises
+        `UnreadableSourceError` where a file cannot be read on.
+        """
+        done = 0
+        for part in self.parts:
+            with part.file.open_text(self.rule.block_size) as text:
+                for intake in _read_part(text.pieces, part.origin, self.rule):
+                    yield intake
+                    if tell:
+                        tell(done + text.reader.read_size)
+                done += text.reader.read_size
+
+
+def _read_part(pieces: Iterator[bytes], origin: Origin, rule: LogRule) -> Iterator[Intake]:
+    def parse(block: Block) -> Intake:
+        place = Place(rule.log_format, origin, block.position)
+        if block.fault:
+            return reject_line(block.data, place, block.fault)
+        return parse_block(block.data, place, max_line_size=rule.max_line_size)
+
+    line_count = 0
+    for intake in _map_ahead(parse, cut_blocks(pieces, rule.block_size, rule.max_line_size)):
+        yield count_rejects_from(intake, line_count)
+        line_count += intake.read_count
+
+
+def _map_ahead(work: Callable[[Block], Intake], blocks: Iterator[Block]) -> Iterator[Intake]:
+    """What `work` makes of each of `blocks`, in order, begun before it is asked for.
+
+    A column function keeps one core busy: two blocks at a time take two, and the next can be decompressed meanwhile.
+    """
+    with ThreadPoolExecutor(_BLOCKS_AT_A_TIME) as pool:
+        waiting: deque[Future[Intake]] = deque()
+        try:
+            for block in blocks:
+                waiting.append(pool.submit(work, block))
+                if len(waiting) > _BLOCKS_AT_A_TIME:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def open_access_log(inputs: Sequence[Path] | BinaryIO, rule: LogRule, *, arrival_time: datetime) -> AccessLog:
+    """The access logs in `inputs`, files in any order or one stream, looked at and put in order.
+
+    `arrival_time` is the time of the plan; events get it, or the time at which their file was last changed if
+    that is earlier. Raises `UnreadableSourceError` for a file that is not there, is a folder or may not be
+    read.
+    """
+    files = _open_inputs(inputs)
+    names = [name_part(file.find_first_line() or b"") for file in files]
+    settled = settle_parts(names, lambda one, other: _compare(files, one, other))
+    parts = [
+        LogPart(
+            file=file,
+            origin=Origin(
+                source=file.source,
+                part_id=place.part_id,
+                file=file.name,
+                arrival_time=min(arrival_time, file.changed_time or arrival_time),
+            ),
+        )
+        for file, place in zip(files, settled, strict=True)
+        if place.copy_of is None
+    ]
+    return AccessLog(
+        parts=tuple(sorted(parts, key=lambda part: (part.origin.part_id, part.origin.source))),
+        passed_over=tuple(file.name for file, place in zip(files, settled, strict=True) if place.copy_of is not None),
+        total_size=sum(part.file.size for part in parts),
+        rule=rule,
+    )
+
+
+def _open_inputs(inputs: Sequence[Path] | BinaryIO) -> list[FileInput | PipeInput]:
+    if not isinstance(inputs, Sequence):
+        return [PipeInput(inputs)]
+    # Which of two equal files is read must not depend on the order in which they were given.
+    return sorted(map(open_input, inputs), key=lambda file: (file.source, file.name))
+
+
+def _compare(files: Sequence[FileInput | PipeInput], one: int, other: int) -> Likeness:
+    left, right = files[one], files[other]
+    if isinstance(left, FileInput) and isinstance(right, FileInput):
+        return left.compare(right)
+    return Likeness.BEFORE if one < other else Likeness.AFTER  # a pipe is read once: it cannot be compared
+
+
+def read_access_log(
+    inputs: Sequence[Path] | BinaryIO,
+    rule: LogRule,
+    *,
+    arrival_time: datetime,
+    tell: Callable[[int], None] | None = None,
+) -> Iterator[Intake]:
+    """`open_access_log`, at once, then `AccessLog.read`."""
+    return open_access_log(inputs, rule, arrival_time=arrival_time).read(tell)

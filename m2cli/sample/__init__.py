@@ -1,0 +1,1 @@
+"""The generator of samples: a shop's days, and the truth about them."""

@@ -1,0 +1,40 @@
+"""Runs m2 as a person would, in a folder of its own, and shows what that person sees."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GOLDENS = Path(__file__).parent / "goldens"
+M2 = str(Path(sys.executable).with_name("m2"))
+
+
+def run_m2(*args: str, folder: Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [M2, *args], cwd=folder, input=stdin, capture_output=True, check=False, env=os.environ | environment
+    )
+
+
+def show(done: subprocess.CompletedProcess[bytes], folder: Path) -> str:
+    """Exit code, stdout and stderr, apart; without what no two runs have in common."""
+    out, err = (_settle(stream.decode(), folder) for stream in (done.stdout, done.stderr))
+    return f"exit code {done.returncode}\n--- stdout\n{out}--- stderr\n{err}"
+
+
+def _settle(text: str, folder: Path) -> str:
+    text = text.replace(str(folder.resolve()), "FOLDER").replace(str(ROOT), "ROOT")
+    text = re.sub(r"(?m)^(time +).*$", r"\1SECONDS, RATE", text)
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def compare_with_golden(name: str, text: str) -> None:
+    """Updating a golden is changing the interface: run with M2_UPDATE_GOLDENS=1, and read the difference."""
+    golden = GOLDENS / f"{name}.txt"
+    if os.environ.get("M2_UPDATE_GOLDENS"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
