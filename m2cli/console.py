@@ -108,6 +108,9 @@ def run_and_exit(body: Callable[[], object]) -> None:
     """Run `body` and end the process with its exit code; what m2 raises on purpose becomes one line."""
     try:
         body()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        code = ExitCode.USAGE
     except click.ClickException as error:
         _fail(error.format_message(), _usage_hint(error))
         code = ExitCode.USAGE

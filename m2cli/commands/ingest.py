@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.commands.options import PATH, console_options, max_rejects_option
-from m2cli.commands.words import describe_rejects
+from m2cli.commands.words import describe_rejects, warn_of_cuts
 from m2cli.console import format_rate
 
 if TYPE_CHECKING:
@@ -61,3 +61,4 @@ def access_log(
             ("time", f"{seconds:.1f} s, {format_rate(facts.read_count / max(seconds, 1e-9), 'lines')}"),
         ]
     )
+    warn_of_cuts(facts, console)

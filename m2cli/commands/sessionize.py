@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.commands.options import PATH, console_options, duration_option, max_rejects_option
-from m2cli.commands.words import describe_rejects, share
+from m2cli.commands.words import describe_rejects, share, warn_of_cuts
 from m2cli.console import format_rate
 from m2cli.settings import RejectLimit, parse_mapping
 
@@ -87,6 +87,9 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     with console.progress() as tell:
         facts = run.sessionize(inputs, lake, rule, now=now(), tell=tell)
     console.summarize(_summarize(facts, lake, elapsed_since(start)))
+    for reason, count in facts.tally.reasons.most_common():
+        console.detail(f"rejected {count:,} times: {reason}")
+    warn_of_cuts(facts.tally, console)
 
 
 def _summarize(facts: SessionizeFacts, lake: Path, seconds: float) -> list[tuple[str, str]]:

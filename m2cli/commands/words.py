@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from m2cli.console import Console
     from m2cli.runs.intake import Tally
 
 
@@ -17,6 +18,14 @@ def describe_rejects(tally: Tally) -> str:
         return read
     reason, count = tally.reasons.most_common(1)[0]
     return f"{read}; commonest: {reason} ({count:,})"
+
+
+def warn_of_cuts(tally: Tally, console: Console) -> None:
+    """Say so if a compressed file ended before its end: what lay behind the cut is not there to be counted."""
+    from m2cli.logs.streams import ENDS_EARLY
+
+    if tally.reasons[ENDS_EARLY]:
+        console.warn(f"{ENDS_EARLY}: the lines before the cut are kept, `rejects` says in which file and where")
 
 
 def share(part: int, whole: int) -> str:

@@ -114,7 +114,7 @@ def open_unpacked(path: Path, compression: Compression) -> IO[bytes]:
     if compression == Compression.BZIP2:
         return cast("IO[bytes]", bz2.open(path))
     if compression == Compression.ZSTD:
-        import pyarrow as pa  # noqa: PLC0415  (a tenth of a second, for zstd alone)
+        import pyarrow as pa
 
         return cast("IO[bytes]", pa.CompressedInputStream(pa.OSFile(os.fsencode(path)), "zstd"))
     return path.open("rb")

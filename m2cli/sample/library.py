@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -36,8 +37,12 @@ class Library(NamedTuple):
 
 def write_library(rule: SampleRule) -> Library:
     """All scripts for a seed and a format."""
-    dice = Dice(make_key(rule.seed, "scripts"))
-    is_log = rule.is_log
+    return _write(rule.seed, is_log=rule.is_log)
+
+
+@lru_cache(maxsize=4)
+def _write(seed: int, *, is_log: bool) -> Library:
+    dice = Dice(make_key(seed, "scripts"))
     traps = [trap for trap in TRAPS if trap.is_in_logs or not is_log]
     scripts = [write_visit(Walk(dice, is_log=is_log)) for _ in range(VISITS)]
     scripts += [write_robot(dice, is_log=is_log) for _ in range(ROBOTS)]

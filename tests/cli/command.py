@@ -13,10 +13,33 @@ GOLDENS = Path(__file__).parent / "goldens"
 M2 = str(Path(sys.executable).with_name("m2"))
 
 
-def run_m2(*args: str, folder: Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [M2, *args], cwd=folder, input=stdin, capture_output=True, check=False, env=os.environ | environment
-    )
+# Takes from root what would let it read everything; from others, who have it not, nothing.
+AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+# A mount of the process's own: a disk of 100 kB at `full`.
+ON_A_FULL_DISK = (
+    "unshare",
+    "--mount",
+    "--map-root-user",
+    "sh",
+    "-c",
+    'mount -t tmpfs -o size=100k none full && "$0" "$@"',
+)
+
+
+def can_run(prefix: tuple[str, ...], folder: Path) -> bool:
+    """Whether this system lets a command be run that way."""
+    (folder / "full").mkdir(exist_ok=True)
+    try:
+        done = subprocess.run([*prefix, "true"], cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+def run_m2(
+    *args: str, folder: Path, stdin: bytes = b"", prefix: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*prefix, M2, *args], cwd=folder, input=stdin, capture_output=True, check=False)
 
 
 def show(done: subprocess.CompletedProcess[bytes], folder: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.cli.command import ROOT, compare_with_golden, run_m2, show
+from tests.cli.command import AS_ANYBODY, ON_A_FULL_DISK, ROOT, can_run, compare_with_golden, run_m2, show
 
 LOG = (ROOT / "sample_data" / "access.log").read_bytes()
 Prepare = Callable[[Path], None]
@@ -36,6 +36,10 @@ def cut_gzip(folder: Path) -> None:
 def unreadable_log(folder: Path) -> None:
     (folder / "access.log").write_bytes(LOG)
     (folder / "access.log").chmod(0)
+
+
+def unwritable_folder(folder: Path) -> None:
+    (folder / "locked").mkdir(mode=0o555)
 
 
 def folder_without_events(folder: Path) -> None:
@@ -93,7 +97,10 @@ CASES: dict[str, tuple[Prepare, tuple[str, ...]]] = {
     ),
     "a_limit_of_rejects_that_is_none": (nothing, ("sessionize", "x", "-o", "lake", "--max-rejects", "many")),
     "ingest_a_log": (write("access.log", LOG), ("ingest", "access-log", "access.log", "-o", "events")),
-    "ingest_into_a_pipe": (write("one.log", LOG[:200] + b"\n"), ("ingest", "access-log", "one.log", "-o", "-")),
+    "ingest_into_a_pipe": (
+        write("one.log", LOG.splitlines(keepends=True)[0]),
+        ("ingest", "access-log", "one.log", "-o", "-"),
+    ),
     "trace_an_unknown_event": (lake_there, ("trace", "no-such-event", "--lake", "lake")),
     "trace_without_a_lake": (nothing, ("trace", "x", "--lake", "nowhere")),
     "query_as_csv": (
@@ -114,6 +121,28 @@ CASES: dict[str, tuple[Prepare, tuple[str, ...]]] = {
     "query_with_a_mistake": (lake_there, ("query", "SELECT contry FROM visits", "--lake", "lake")),
     "completion_for_no_shell": (nothing, ("completion", "tcsh")),
 }
+
+
+# What needs a system that is not as it should be.
+HINDERED: dict[str, tuple[tuple[str, ...], Prepare, tuple[str, ...]]] = {
+    "no_right_to_read": (AS_ANYBODY, unreadable_log, ("sessionize", "access.log", "-o", "lake")),
+    "no_right_to_write": (AS_ANYBODY, unwritable_folder, ("sessionize", SAMPLE, "-o", "locked/lake")),
+    "a_full_disk": (ON_A_FULL_DISK, nothing, ("sessionize", SAMPLE, "-o", "full/lake")),
+    "a_full_disk_for_ingest": (
+        ON_A_FULL_DISK,
+        write("access.log", LOG),
+        ("ingest", "access-log", "access.log", "-o", "full/x"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HINDERED)
+def test_a_hindered_person_sees(name: str, tmp_path: Path) -> None:
+    prefix, prepare, args = HINDERED[name]
+    if not can_run(prefix, tmp_path):
+        pytest.skip(f"`{prefix[0]}` is not here, or not allowed to do this")
+    prepare(tmp_path)
+    compare_with_golden(name, show(run_m2(*args, folder=tmp_path, prefix=prefix), tmp_path))
 
 
 @pytest.mark.parametrize("name", CASES)

