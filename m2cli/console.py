@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.errors import ExitCode, M2Error
+from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,17 +92,8 @@ def format_rate(speed: float, unit: str) -> str:
 
 
 def escape(text: str) -> str:
-    r"""`text` with all that could steer a terminal made visible; line ends stay.
-
-    >>> escape("a\x1b[2J")
-    'a\\x1b[2J'
-    """
-    return "".join(c if c == "\n" or c.isprintable() else _escape_character(c) for c in text)
-
-
-def _escape_character(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # two hex digits hold no more
+    """`text` with all that could steer a terminal made visible; line ends stay."""
+    return "\n".join(map(escape_text, text.split("\n")))
 
 
 def run_and_exit(body: Callable[[], object]) -> None:

@@ -53,9 +53,7 @@ def to_frame(events: Iterable[Event], columns: Iterable[str] = ()) -> pl.DataFra
         dtype = ROW_SCHEMA.get(name, pl.String)
         values = [event.get(name) for event in events]
         is_time = isinstance(dtype, pl.Datetime)
-        series.append(
-            pl.Series(name, values, pl.Int64).cast(dtype) if is_time else pl.Series(name, values, dtype)
-        )
+        series.append(pl.Series(name, values, pl.Int64).cast(dtype) if is_time else pl.Series(name, values, dtype))
     return pl.DataFrame(series)
 
 

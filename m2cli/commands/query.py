@@ -40,8 +40,8 @@ def query(*, sql: str, lake: Path, format_: str, console: Console) -> None:
       m2 query "FROM purchases LIMIT 10" --lake lake --format ndjson
       m2 query - --lake lake --format parquet < report.sql > report.parquet
     """
+    from m2cli.output.formats import write_frames
     from m2cli.runs.query import query_lake
-    from m2cli.runs.query_formats import write_frames
 
     if format_ == "parquet" and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal; send it to a file, as `> report.parquet`")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--as", "format_", default="events", show_default=True, metavar="FORMAT", help="events, ndjson or access-log."
 )
 @click.option(
-    "--start", type=click.DateTime(["%Y-%m-%d"]), default="2026-10-01", show_default=True, help="The first day, UTC."
+    "--start", type=click.DateTime(["%Y-%m-%d"]), default="2025-10-01", show_default=True, help="The first day, UTC."
 )
 @click.option("--sources", default=4, show_default=True, help="From how many partitions.")
 @click.option("--malformed", default=0, show_default=True, help="Lines of the log that are none.")
@@ -52,7 +52,7 @@ def sample(  # noqa: PLR0913  # one parameter an option; they end in one rule
     Examples:
       m2 sample shop
       m2 sample shop --events 5000000 --days 3 --seed 1
-      m2 sample newyear --events 100000 --start 2026-12-31
+      m2 sample newyear --events 100000 --start 2025-12-31
       m2 sample logs --events 1000000 --as access-log
     """
     from m2cli.clock import elapsed_since, stopwatch

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.commands.options import console_options, lake_option
-from m2cli.console import escape
 from m2cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ def trace(  # noqa: PLR0913  # one parameter an option
 def _trace_one(event_id: str, lake: Path, format_: str, console: Console, *, is_whole: bool) -> None:
     import json
 
+    from m2cli.output.tree import render_tree
     from m2cli.runs.trace import trace_event, trace_to_dict
-    from m2cli.runs.trace_tree import render_tree
 
     if format_ == "ndjson":
         raise UsageError("`--format ndjson` is for `--type`; for one event use `json` or `tree`")
@@ -73,7 +72,7 @@ def _trace_one(event_id: str, lake: Path, format_: str, console: Console, *, is_
         click.echo(json.dumps(trace_to_dict(traced), indent=2, ensure_ascii=False))
         return
     for line in render_tree(traced, is_whole=is_whole):
-        click.echo(escape(line))
+        click.echo(line)
     if len(traced.occurrences) > 1:
         console.warn(f"{len(traced.occurrences)} events have the id `{event_id}`; this is the first")
 

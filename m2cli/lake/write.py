@@ -123,7 +123,7 @@ class LakeWriter:
             )
             size = path.stat().st_size
         self._files.append(LakeFile(path=str(place), kind=table.name, row_count=frame.height, byte_count=size))
-        self._synced.append(self._syncer.submit(_sync, path))
+        self._synced.append(self._syncer.submit(sync_file, path))
 
 
 class _DateSlice(NamedTuple):
@@ -158,7 +158,8 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(path.name + UNFINISHED_SUFFIX)
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Bring the content of a file to the disk."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 from m2cli.errors import UsageError
 from m2cli.events import EVENT_SCHEMA
 from m2cli.lake.swap import clear_remains, hold_new_sibling, replace_folder, sync_folder
-from m2cli.lake.write import explain_unwritable
+from m2cli.lake.write import explain_unwritable, sync_file
 from m2cli.runs.intake import IntakeRule, Tally, open_input
 from m2cli.runs.progress import Tell, tell_nobody
 
@@ -68,22 +68,25 @@ def _write_folder(pieces: Iterable[Intake], target: Path, rule: IngestRule) -> T
         target.resolve().parent.mkdir(parents=True, exist_ok=True)
         clear_remains(target.resolve())
         with hold_new_sibling(target.resolve()) as folder:
+            for name in ("events", "rejects"):
+                (folder / name).mkdir()
             for number, piece in enumerate(pieces):
                 _write(piece.events, folder / "events", number)
                 _write(piece.rejects, folder / "rejects", number)
                 tally.add(piece)
             tally.check(rule.max_rejects)
-            sync_folder(folder)
+            for each in (folder / "events", folder / "rejects", folder):
+                sync_folder(each)
             _refuse(target)
             replace_folder(folder, target.resolve(), lambda _step: None)
     return tally
 
 
 def _write(frame: pl.DataFrame, folder: Path, number: int) -> None:
-    folder.mkdir(exist_ok=True)
     if frame.height:
-        frame.write_parquet(folder / f"{number:05}.parquet")
-        sync_folder(folder)
+        path = folder / f"{number:05}.parquet"
+        frame.write_parquet(path)
+        sync_file(path)
 
 
 def _refuse(target: Path) -> None:

@@ -15,14 +15,14 @@ M2 = str(Path(sys.executable).with_name("m2"))
 
 # Takes from root what would let it read everything; from others, who have it not, nothing.
 AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
-# A mount of the process's own: a disk of 100 kB at `full`.
+# A mount of the process's own: a disk of 16 kB at `full`.
 ON_A_FULL_DISK = (
     "unshare",
     "--mount",
     "--map-root-user",
     "sh",
     "-c",
-    'mount -t tmpfs -o size=100k none full && "$0" "$@"',
+    'mount -t tmpfs -o size=16k none full && "$0" "$@"',
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,11 @@ def nothing(_folder: Path) -> None:
 
 
 def write(name: str, content: bytes) -> Prepare:
-    return lambda folder: (folder / name).write_bytes(content) and None
+    def prepare(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+        os.utime(folder / name, (1_767_225_600, 1_767_225_600))  # events arrive no later than their file was changed
+
+    return prepare
 
 
 def cut_parquet(folder: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_disk_that_is_full_only_when_synced_is_said_so(tmp_path: Path, monkeyp
     def refuse(_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(write, "_sync", refuse)
+    monkeypatch.setattr(write, "sync_file", refuse)
     with stage_lake(tmp_path / "lake") as lake:
         lake.write_events(OLD.events, OLD.visits)
         with pytest.raises(UnwritableSinkError, match="no space left"):

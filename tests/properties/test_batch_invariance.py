@@ -39,9 +39,7 @@ def test_one_batch_per_event_and_a_flush_says_what_one_batch_that_flushes_says(
 ) -> None:
     world, _ = cut
     each = [Plan((row, row + 1), 0) for row in range(len(world.arrivals))]
-    assert (
-        run_kernel(world, [*each, flush(world)]).said == run_kernel(world, whole(world, is_flush=True)).said
-    )
+    assert run_kernel(world, [*each, flush(world)]).said == run_kernel(world, whole(world, is_flush=True)).said
 
 
 @some(0.1)

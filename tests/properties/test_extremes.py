@@ -70,10 +70,7 @@ def test_any_two_limits_cut_as_the_twin_cuts(times: list[int], inactivity: int, 
 
 def with_far_visitors(world: World, count: int) -> World:
     """The world after `count` visitors of another partition, thousands of years ahead, that stay pending."""
-    far = [
-        {"row": 1_000 + n, "visitor_id": f"far {n}", "event_time": FAR + n, "source": "far"}
-        for n in range(count)
-    ]
+    far = [{"row": 1_000 + n, "visitor_id": f"far {n}", "event_time": FAR + n, "source": "far"} for n in range(count)]
     return world._replace(declared=(*world.declared, "far"), arrivals=[*far, *world.arrivals])
 
 

@@ -246,9 +246,7 @@ def make_world(
     return World(rule, declared, arrivals)
 
 
-def make_plans(
-    count: int, rule: TwinRule, choose: Choose, sizes: tuple[int, ...] = (2, 3, 5, 0, 100)
-) -> list[Plan]:
+def make_plans(count: int, rule: TwinRule, choose: Choose, sizes: tuple[int, ...] = (2, 3, 5, 0, 100)) -> list[Plan]:
     """Batches over `count` arrivals, some empty, some of several slices, some later, some that flush."""
     plans, at, now = [], 0, 0
     while at < count:
@@ -276,13 +274,8 @@ def shuffle_within_bound(world: World, choose: Choose) -> World:
 
     An event moves back by no more than B, so whatever arrives before it is no more than B ahead of it.
     """
-    moved = [
-        (event["event_time"] + choose((0, world.rule.B, world.rule.B // 2)), event)
-        for event in world.arrivals
-    ]
-    arrivals = [
-        event | {"position_in_source": event["row"]} for _, event in sorted(moved, key=lambda each: each[0])
-    ]
+    moved = [(event["event_time"] + choose((0, world.rule.B, world.rule.B // 2)), event) for event in world.arrivals]
+    arrivals = [event | {"position_in_source": event["row"]} for _, event in sorted(moved, key=lambda each: each[0])]
     return world._replace(arrivals=arrivals)
 
 

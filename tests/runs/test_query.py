@@ -14,8 +14,8 @@ import pytest
 from m2cli.errors import UnknownNameError, UnreadableSourceError, UsageError
 from m2cli.events import LAKE_EVENT_SCHEMA, MONEY, REJECT_SCHEMA, VISIT_SCHEMA
 from m2cli.lake import stage_lake
+from m2cli.output.formats import FORMATS, write_frames
 from m2cli.runs.query import query_lake
-from m2cli.runs.query_formats import FORMATS, write_frames
 from tests.twins.lake_twin import make_whole
 
 if TYPE_CHECKING:

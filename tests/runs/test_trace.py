@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from m2cli.errors import ExitCode, UnreadableSourceError
 from m2cli.events import LAKE_EVENT_SCHEMA
 from m2cli.lake import stage_lake
+from m2cli.output.formats import write_frames
 from m2cli.runs import trace_reader
-from m2cli.runs.query_formats import write_frames
 from m2cli.runs.trace import UnknownEventError, trace_event, trace_events, trace_to_dict
 from tests.twins import trace_twin
 

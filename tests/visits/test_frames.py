@@ -160,9 +160,7 @@ def test_no_step_changes_any_of_its_inputs() -> None:
     results = [assigned.tagged, assigned.ended, assigned.duplicates, *assigned.state[:3]]
     said = copies(results)
     flush_time(assigned.state, Watermark(time=at("9:35")), rule)
-    everything = assign_visits(
-        split.on_time.clear(), assigned.state, Watermark.end_of_input(at("11:00")), rule
-    )
+    everything = assign_visits(split.on_time.clear(), assigned.state, Watermark.end_of_input(at("11:00")), rule)
     gather([*segments, assigned.tagged, everything.tagged], everything.ended)
 
     for now, then in zip([*inputs, *between, *results], [*before, *kept, *said], strict=True):

@@ -82,9 +82,7 @@ class TestRememberedEnds:
 
     def test_an_event_exactly_inactivity_after_it_continues_it(self) -> None:
         pipeline = self.closed().read(events("10:20")).flush()
-        first, _, last = (
-            pipeline.ended.sort("visitor_id", "start_time").select("visit_id").to_series()[[0, 2, 1]]
-        )
+        first, _, last = pipeline.ended.sort("visitor_id", "start_time").select("visit_id").to_series()[[0, 2, 1]]
         ann = pipeline.ended.filter(visitor_id="ann")
         assert ann["continues_visit_id"].to_list() == [None, first]
         assert last != first

@@ -60,8 +60,7 @@ def holds(case: dict[str, Any]) -> bool:
     named = {(window["key"], window["first"], window["last"]): window for window in expected}
     assert len(named) == len(expected)
     return {window[:3] for window in made} == set(named) and all(
-        count
-        == named[key, first, last].get("count", len(named[key, first, last].get("members", [0] * count)))
+        count == named[key, first, last].get("count", len(named[key, first, last].get("members", [0] * count)))
         and total == named[key, first, last].get("sum", total)
         for key, first, last, count, total in made
     )
@@ -79,9 +78,7 @@ def test_the_case_holds_where_exactly_the_gap_is_the_same_visit_and_not_otherwis
     assert holds(case) is case["holds_if_gap_inclusive"]
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in ALL if "dropped_late" in case], ids=lambda case: case["test"]
-)
+@pytest.mark.parametrize("case", [case for case in ALL if "dropped_late" in case], ids=lambda case: case["test"])
 def test_what_spark_drops_is_late_and_what_it_emits_has_ended(case: dict[str, Any]) -> None:
     unit = UNITS[case["unit"]]
     rule = VisitRule(
@@ -92,6 +89,5 @@ def test_what_spark_drops_is_late_and_what_it_emits_has_ended(case: dict[str, An
     assert late == [(event["key"], event["ts"]) for event in case["dropped_late"]]
     closed = done.tagged[0].join(done.ended[0], on="visit_id", how="semi")
     assert {window[:4] for window in windows(case, closed)} == {
-        (window["key"], window["first"], window["last"], window["count"])
-        for window in case["emitted_after_last_row"]
+        (window["key"], window["first"], window["last"], window["count"]) for window in case["emitted_after_last_row"]
     }

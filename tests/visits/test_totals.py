@@ -121,9 +121,7 @@ def money(text: str) -> list[Decimal | None]:
         "no currency beside one mixes",
     ],
 )
-def test_revenue(
-    end_of: Any, amounts: str, currencies: list[str | None], expected: tuple[object, ...]
-) -> None:
+def test_revenue(end_of: Any, amounts: str, currencies: list[str | None], expected: tuple[object, ...]) -> None:
     end = end_of(events(*TIMES[:3], event_type="purchase", amount=money(amounts), currency=currencies))
     assert (end["revenue"], end["currency"], end["revenue_by_currency"]) == expected
 

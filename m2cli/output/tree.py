@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from m2cli.runs.query_text import cut_text, escape_text, measure_text
+from m2cli.output.text import cut_text, measure_text
 from m2cli.stages.trace import CYCLE, ORPHAN
+from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,25 +1,8 @@
-"""Text for people: what could steer a terminal made visible, and how wide a text is there."""
+"""How wide a text is on a terminal, and where to cut it."""
 
 from __future__ import annotations
 
 import unicodedata
-
-
-def escape_text(text: str) -> str:
-    r"""`text` on one line, with all that a terminal would obey or hide made visible.
-
-    >>> escape_text("a\x1b[2J\n")
-    'a\\x1b[2J\\x0a'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape_character(ord(c)) for c in text)
-
-
-def _escape_character(code: int) -> str:
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def measure_text(text: str) -> int:

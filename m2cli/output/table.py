@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.runs.query_text import escape_text, measure_text
+from m2cli.output.text import measure_text
+from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

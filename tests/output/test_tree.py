@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from m2cli.events import LAKE_EVENT_SCHEMA
+from m2cli.output.tree import render_tree
 from m2cli.runs.trace import Trace
 from m2cli.runs.trace_reader import SHOWN
-from m2cli.runs.trace_tree import render_tree
 
 START = datetime(2026, 3, 1, 23, 58, tzinfo=UTC)
 SCHEMA = {name: LAKE_EVENT_SCHEMA[name] for name in SHOWN}

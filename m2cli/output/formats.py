@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from m2cli.errors import UnknownNameError
-from m2cli.runs.query_table import format_table
+from m2cli.output.table import format_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

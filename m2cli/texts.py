@@ -1,0 +1,20 @@
+"""Text from outside, made fit for a person's terminal."""
+
+from __future__ import annotations
+
+
+def escape_text(text: str) -> str:
+    r"""`text` on one line, with all that a terminal would obey or hide made visible.
+
+    >>> escape_text("a\x1b[2J\n")
+    'a\\x1b[2J\\x0a'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape_character(ord(c)) for c in text)
+
+
+def _escape_character(code: int) -> str:
+    if code <= 0xFF:  # two hex digits hold no more
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
