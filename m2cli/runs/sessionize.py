@@ -14,6 +14,7 @@ from m2cli.lake.stage import StagedLake, stage_lake
 from m2cli.runs.intake import IntakeRule, Tally, open_input
 from m2cli.runs.progress import Step, Tell, tell_nobody
 from m2cli.stages.causes import CauseRule, derive_causes
+from m2cli.stages.distinct import replace_rows
 from m2cli.stages.enrich import EnrichRule, enrich
 from m2cli.stages.visitors import VisitorRule, assign_visitors
 from m2cli.visits import VisitRule, count_reused_ids
@@ -110,7 +111,7 @@ def _write_visits(staged: StagedLake, taken: _Taken, rule: SessionizeRule, tell:
     total = taken.events.height
     tell(Step("visits", 0, total, "events"))
     made = kernel.sessionize(taken.events, rule.visit)
-    made = made._replace(events=derive_causes(made.events, rule.causes))
+    made = made._replace(events=_derive_causes(made.events, rule.causes))
     tell(Step("visits", total, total, "events"))
     tell(Step("writing", 0, total, "events"))
     staged.write_events(made.events, made.visits)
@@ -118,6 +119,32 @@ def _write_visits(staged: StagedLake, taken: _Taken, rule: SessionizeRule, tell:
     staged.write_duplicates(made.duplicates)
     tell(Step("writing", total, total, "events"))
     return _count(taken, made)
+
+
+def _derive_causes(events: pl.DataFrame, rule: CauseRule) -> pl.DataFrame:
+    """Causes of the pages that come from logs; all others say themselves what caused them (DESIGN 6.4)."""
+    is_from_log = come_from_logs(events)
+    if not is_from_log.any():
+        return events
+    if is_from_log.all():
+        return derive_causes(events, rule)
+    derived = derive_causes(events.filter(is_from_log), rule)
+    columns = events.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in ("cause_id", "reason") if name not in events.columns
+    )
+    return columns.with_columns(
+        replace_rows(columns[name], is_from_log, derived[name])
+        for name in ("cause_id", "reason")
+        if name in derived.columns
+    )
+
+
+def come_from_logs(events: pl.DataFrame) -> pl.Series:
+    """Which of `events` are lines of an access log, also if they were ingested before: those with a log's ids."""
+    if not {"event_id", "part_id", "position_in_source"} <= set(events.columns):
+        return pl.repeat(value=False, n=events.height, eager=True)
+    id_of_log = pl.concat_str("part_id", pl.lit("-"), "position_in_source")  # DESIGN 3.2
+    return events.select((pl.col("event_id") == id_of_log).fill_null(value=False)).to_series()
 
 
 def _count(taken: _Taken, made: kernel.Sessionized) -> SessionizeFacts:
