@@ -19,18 +19,21 @@ def main(source: str, target: Path) -> None:
         .sort("visitor_id", "event_time")
         .with_columns(visit=is_new.fill_null(value=True).cum_sum())
     )
-    visits = events.group_by("visit", maintain_order=True).agg(
-        pl.col("visitor_id").first(),
-        start_time=pl.col("event_time").first(),
-        end_time=pl.col("event_time").last(),
-        event_count=pl.len(),
+    visits = (
+        events.group_by("visit", maintain_order=True)
+        .agg(
+            pl.col("visitor_id").first(),
+            start_time=pl.col("event_time").first(),
+            end_time=pl.col("event_time").last(),
+            event_count=pl.len(),
+        )
+        .with_columns(end=pl.col("event_count").cum_sum())
+        .sort("start_time")
     )
-    ordered = events.with_columns(start_time=pl.col("event_time").first().over("visit")).sort(
-        "start_time", "visit", maintain_order=True
-    )
+    rows = visits.select(pl.int_ranges(pl.col("end") - pl.col("event_count"), "end").explode()).to_series()
     target.mkdir(parents=True)
-    ordered.drop("start_time").write_parquet(target / "events.parquet")
-    visits.sort("start_time").write_parquet(target / "visits.parquet")
+    events.select(pl.all().gather(rows)).write_parquet(target / "events.parquet")
+    visits.drop("end").write_parquet(target / "visits.parquet")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,17 @@ SWAPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 SWAPPED_SIDE = {"left": "right", "right": "left"}
 LIMITS = ("inactivity", "max_duration", "max_out_of_orderness", "idle_after")
 
-# What may be either way, by its file and the source of the line, and why.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+# Lines in which a change may survive, and why.
+EQUIVALENT = {
+    'has_tagged = pl.col("tagged_end") > pl.col("first_event")': "the row before is the open visit's own end",
+    "visits.filter(pl.col(first) < pl.col(end))": "an empty range explodes into no row",
+    "has_rows = count > 0": "a number repeated no times explodes into no row",
+    "new = ended.filter(silent > longest).select(*END_SCHEMA)": "W is past both, so it is forgotten at once",
+    'if tagged.height != ended["event_count"].sum():': "the other way is slower and finds the same",
+    "span = last - first + microseconds(rule.inactivity) + 1": "more room between visitors than there must be",
+    "most = _bounds(number)[1] + 1": "the bit to spare has room for one visitor more",
+    "dtype = pl.Int64() if (most * span).bit_length() <= _KEY_BITS else pl.Int128()": "both are wide enough",
+}
 
 
 class Mutation(NamedTuple):
@@ -55,6 +64,16 @@ class Mutator(ast.NodeTransformer):
             self.line = node.lineno
             return True
         return False
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # ast's own name, as all below
+        """What is said of types changes nothing."""
+        if node.value:
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.body = [self.visit(statement) for statement in node.body]
+        return node
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:  # ast's own name
         self.generic_visit(node)

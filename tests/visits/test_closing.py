@@ -133,6 +133,11 @@ class TestEndReason:
         visits = sessionize(both, HOURLY).visits
         assert visits.filter(visitor_id="ann")["end_reason"].to_list() == ["max_duration"]
 
+    def test_the_limit_that_came_first_by_one_microsecond_is_the_reason(self) -> None:
+        both = events("9:00", "9:15", "9:30:00.000001").vstack(events("23:00", visitor="bob"))
+        visits = sessionize(both, HOURLY).visits
+        assert visits.filter(visitor_id="ann")["end_reason"].to_list() == ["max_duration"]
+
     def test_where_both_limits_fall_together_it_is_inactivity(self) -> None:
         both = events("9:00", "9:30").vstack(events("23:00", visitor="bob"))
         visits = sessionize(both, HOURLY).visits

@@ -91,3 +91,10 @@ def test_numbers_that_are_far_apart_are_found() -> None:
     gathered = gather([segment], ended)
     assert gathered.whole["n"].to_list() == [0, 3, 1]
     assert gathered.rest["n"].to_list() == [2]
+
+
+def test_visits_are_put_in_the_order_of_their_ends_though_nothing_else_is_there() -> None:
+    segment = pl.DataFrame({"n": [0, 1, 2], "visit_id": list("bba"), "visit_number": [1, 1, 0]})
+    ended = pl.DataFrame({"visit_number": [0, 1], "event_count": [1, 2]})
+    number = {"visit_number": pl.UInt64}
+    assert gather([segment.cast(number)], ended.cast(number)).whole["n"].to_list() == [2, 0, 1]

@@ -91,6 +91,19 @@ class TestRememberedEnds:
         ann = self.closed().read(events("10:20:00.000001")).flush().ended.filter(visitor_id="ann")
         assert ann["continues_visit_id"].to_list() == [None, None]
 
+    def test_nor_does_it_where_the_batch_that_brings_it_forgets_the_end(self) -> None:
+        pipeline = self.closed().read(events("10:20:00.000001").vstack(events("11:00", visitor="bob")))
+        ann = pipeline.flush().ended.filter(visitor_id="ann")
+        assert ann["continues_visit_id"].to_list() == [None, None]
+
+    def test_of_two_visits_that_follow_it_closely_the_second_continues_the_first(self) -> None:
+        rule = VisitRule(max_duration=timedelta(minutes=1), max_out_of_orderness=timedelta(0))
+        pipeline = Pipeline(rule).read(events("9:00")).read(events("9:02", visitor="bob"))
+        assert pipeline.carried.state.ends["visitor_id"].to_list() == ["ann"]
+        both = events("9:05", "9:10").vstack(events("10:00", visitor="bob"))
+        ann = pipeline.read(both).flush().ended.filter(visitor_id="ann").sort("start_time")
+        assert ann["continues_visit_id"].to_list() == [None, *ann["visit_id"][:2]]
+
     def test_it_is_remembered_while_w_is_exactly_its_last_event_plus_inactivity(self) -> None:
         pipeline = self.closed().read(events("10:20", visitor="bob"))
         assert at("10:20") == pipeline.W
@@ -110,7 +123,7 @@ class TestRememberedEnds:
         assert pipeline.carried.state.ends.filter(visitor_id="ann").is_empty()
 
     def test_the_batch_that_forgets_an_end_links_to_it_first(self) -> None:
-        pipeline = self.closed().read(events("10:20"), events("11:00", visitor="bob"))
+        pipeline = self.closed().read(events("10:20").vstack(events("11:00", visitor="bob")))
         ann = pipeline.flush().ended.filter(visitor_id="ann")
         assert ann["continues_visit_id"].to_list() == [None, ann["visit_id"][0]]
 

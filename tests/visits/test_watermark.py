@@ -78,6 +78,15 @@ class TestLate:
         pipeline = Pipeline().read(events("9:00")).flush().read(events("8:59"))
         assert late(pipeline) == [(at("8:59"), "late", timedelta(minutes=31) + US)]
 
+    def test_what_is_exactly_at_its_own_watermark_is_after_flush(self) -> None:
+        pipeline = Pipeline().read(events("9:00")).flush().read(events("9:00"))
+        assert late(pipeline) == [(at("9:00"), "after_flush", timedelta(minutes=30) + US)]
+
+    def test_what_is_exactly_where_a_flush_left_w_is_not_after_flush(self) -> None:
+        pipeline = Pipeline().read(events("9:00")).flush().read(events("10:00"))
+        pipeline.read(events("9:30", "9:30:00.000001", source="other"))
+        assert [reason for _, reason, _ in late(pipeline)] == ["after_flush", "new_partition"]
+
     def test_a_partition_that_comes_new_behind_w_is_late_as_new_partition(self) -> None:
         pipeline = Pipeline().read(events("9:00")).read(events("8:50", source="other"))
         assert late(pipeline) == [(at("8:50"), "new_partition", timedelta(minutes=10))]
