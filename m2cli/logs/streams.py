@@ -7,8 +7,6 @@ import re
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-import pyarrow as pa
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -113,6 +111,8 @@ def _decompress_bzip2(reader: CountingReader) -> Iterator[bytes]:
 
 def _decompress_zstd(reader: CountingReader) -> Iterator[bytes]:
     # The standard library has zstd from Python 3.14 on.
+    import pyarrow as pa  # a twentieth of a second, for zstd alone
+
     stream = pa.CompressedInputStream(pa.PythonFile(reader, mode="r"), "zstd")
     try:
         while data := stream.read(_ZSTD_PIECE):

@@ -89,6 +89,8 @@ class Reading(NamedTuple):
     pieces: Iterator[Intake]
     passed_over: tuple[str, ...]
     """Logs that hold nothing else than another that is read."""
+    is_all_logs: bool
+    """Whether every event will be a line of an access log."""
 
 
 def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: Tell = tell_nobody) -> Reading:
@@ -110,7 +112,7 @@ def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: 
         file_rule = FileRule(mapping=rule.mapping, time_zone=rule.time_zone)
         read = read_event_files(find_files(files), file_rule, arrival_time=now)
         pieces.append(_tell_events(read, tell))
-    return Reading(_redact(chain.from_iterable(pieces), rule.redaction), passed_over)
+    return Reading(_redact(chain.from_iterable(pieces), rule.redaction), passed_over, not files)
 
 
 def _redact(pieces: Iterator[Intake], rule: RedactionRule) -> Iterator[Intake]:

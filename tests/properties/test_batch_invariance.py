@@ -25,7 +25,7 @@ def flush(world: World) -> Plan:
     return Plan((len(world.arrivals),), 0, is_flush=True)
 
 
-@some(0.25)
+@some(0.2)
 @given(cut_worlds())
 def test_any_cut_says_what_one_batch_says(cut: tuple[World, list[Plan]]) -> None:
     world, plans = cut
@@ -50,7 +50,7 @@ def test_slices_of_a_batch_say_what_the_whole_batch_says(planned: tuple[World, l
     assert run_kernel(world, plans).said == run_kernel(world, unsliced).said
 
 
-@some(0.2)
+@some(0.13)
 @given(punctual_worlds())
 def test_order_of_arrival_within_the_bound_does_not_matter(worlds: tuple[World, list[Plan], World]) -> None:
     world, plans, other = worlds
@@ -59,7 +59,7 @@ def test_order_of_arrival_within_the_bound_does_not_matter(worlds: tuple[World, 
     assert one == run_kernel(other, whole(other, is_flush=True)).said
 
 
-@some(0.2)
+@some(0.13)
 @given(punctual_worlds())
 def test_bounded_run_in_any_order_of_rows_equals_batches_of_which_nothing_is_late(
     worlds: tuple[World, list[Plan], World],
