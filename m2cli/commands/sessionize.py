@@ -87,7 +87,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     with console.progress() as tell:
         facts = run.sessionize(inputs, lake, rule, now=now(), tell=tell)
     console.summarize(_summarize(facts, lake, elapsed_since(start)))
-    for reason, count in facts.tally.reasons.most_common():
+    for reason, count in facts.tally.commonest:
         console.detail(f"rejected {count:,} times: {reason}")
     warn_of_cuts(facts.tally, console)
 

@@ -16,7 +16,7 @@ def describe_rejects(tally: Tally) -> str:
         read += f"; {tally.ignored_count:,} blank or directives"
     if not tally.reasons:
         return read
-    reason, count = tally.reasons.most_common(1)[0]
+    reason, count = tally.commonest[0]
     return f"{read}; commonest: {reason} ({count:,})"
 
 

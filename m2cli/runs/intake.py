@@ -77,10 +77,15 @@ class Tally:
     def _count_reasons(self, rejects: pl.DataFrame) -> None:
         self.reasons.update(dict(rejects["reason"].value_counts().iter_rows()))
 
+    @property
+    def commonest(self) -> list[tuple[str, int]]:
+        """Each reason with its number of rejects, the commonest first."""
+        return sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+
     def check(self, limit: RejectLimit | None) -> None:
         """Raise `TooManyRejectsError` if there are more rejects than `limit` allows."""
         if limit and limit.is_exceeded(self.reject_count, self.read_count):
-            raise TooManyRejectsError(self.reject_count, self.read_count, str(limit), self.reasons.most_common())
+            raise TooManyRejectsError(self.reject_count, self.read_count, str(limit), self.commonest)
 
 
 class Reading(NamedTuple):

@@ -134,8 +134,9 @@ def _enrich(made: kernel.Sessionized, rule: EnrichRule) -> kernel.Sessionized:
     """
     events = enrich(made.events, rule)
     count = made.visits["event_count"]
-    first = events.select(name for name in ENRICHED if name in events.columns).gather(count.cum_sum() - count)
-    return made._replace(events=events, visits=made.visits.with_columns(first.get_columns()))
+    first = count.cum_sum() - count
+    described = [events[name].gather(first) for name in ENRICHED if name in events.columns]
+    return made._replace(events=events, visits=made.visits.with_columns(described))
 
 
 def _derive_causes(events: pl.DataFrame, rule: CauseRule) -> pl.DataFrame:
