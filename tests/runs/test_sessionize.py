@@ -21,7 +21,8 @@ from m2cli.runs.sample import make_sample
 from m2cli.runs.sessionize import SessionizeFacts, SessionizeRule, count_orphans, sessionize
 from m2cli.sample.rule import SampleRule
 from m2cli.settings import RejectLimit
-from m2cli.stages.visitors import VisitorRule, derive_visitors
+from m2cli.stages.visitors import VisitorRule
+from tests.truth import read_truth
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data"
@@ -50,15 +51,6 @@ def facts_of(visits: pl.DataFrame, *names: str) -> pl.DataFrame:
 
 def boundaries(lake: Path) -> pl.DataFrame:
     return facts_of(read_visits(lake), "visitor_id", "start_time", "end_time", "event_count", "end_reason")
-
-
-def read_truth(path: Path) -> pl.DataFrame:
-    """The truth in m2's words: who has no cookie is called by address and user agent there."""
-    truth = pl.read_parquet(path)
-    client = truth["visitor_id"].str.splitn(" ", 2).struct.unnest()
-    derived = derive_visitors(client["field_0"], client["field_1"])
-    has_cookie = client["field_1"].is_null()
-    return truth.with_columns(visitor_id=pl.when(has_cookie).then("visitor_id").otherwise(derived))
 
 
 def assert_truth(lake: Path, truth: Path) -> None:
