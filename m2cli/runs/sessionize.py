@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,9 +116,7 @@ def _write_visits(staged: StagedLake, taken: _Taken, rule: SessionizeRule, tell:
     tell(Step("visits", 0, total, "events"))
     made = kernel.sessionize(taken.events, rule.visit)
     orphans = count_orphans(made.events)  # of the causes that came in; one that m2 derives is always there
-    made = _enrich(made, rule.enrichment)
-    derive = derive_causes if taken.is_all_logs else _derive_causes
-    made = made._replace(events=derive(made.events, rule.causes))
+    made = _describe(made, rule, is_all_logs=taken.is_all_logs)
     tell(Step("visits", total, total, "events"))
     tell(Step("writing", 0, total, "events"))
     staged.write_events(made.events, made.visits)
@@ -127,16 +126,23 @@ def _write_visits(staged: StagedLake, taken: _Taken, rule: SessionizeRule, tell:
     return _count(taken, made, orphans)
 
 
-def _enrich(made: kernel.Sessionized, rule: EnrichRule) -> kernel.Sessionized:
-    """Country, robot, browser and device of events, and of visits as of their first event (DESIGN 4.10).
+def _describe(made: kernel.Sessionized, rule: SessionizeRule, *, is_all_logs: bool) -> kernel.Sessionized:
+    """Country, robot, browser and device, of visits those of the first event (DESIGN 4.10), and causes from referrers.
 
-    After the visits are cut, where equal values stand together: that halves the cost.
+    After the visits are cut, where equal values stand together: that halves the cost. The two have nothing to do
+    with each other and keep one core busy each.
     """
-    events = enrich(made.events, rule)
+    derive = derive_causes if is_all_logs else _derive_causes
+    with ThreadPoolExecutor(1) as pool:
+        enriching = pool.submit(enrich, made.events, rule.enrichment)
+        caused = derive(made.events, rule.causes)
+        enriched = enriching.result()
     count = made.visits["event_count"]
     first = count.cum_sum() - count
-    described = [events[name].gather(first) for name in ENRICHED if name in events.columns]
-    return made._replace(events=events, visits=made.visits.with_columns(described))
+    added = [enriched[name] for name in ENRICHED if name in enriched.columns]
+    return made._replace(
+        events=caused.with_columns(added), visits=made.visits.with_columns(column.gather(first) for column in added)
+    )
 
 
 def _derive_causes(events: pl.DataFrame, rule: CauseRule) -> pl.DataFrame:
