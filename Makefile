@@ -27,7 +27,7 @@ setup: .venv/ready
 demo: setup
 	@rm -rf demo
 	$(M2) sessionize sample_data/events.parquet -o demo/lake
-	$(M2) query "SELECT country, count(*) AS visits, sum(revenue) AS revenue FROM human_visits GROUP BY ALL ORDER BY visits DESC LIMIT 5" --lake demo/lake
+	$(M2) query "SELECT country, count(*) AS visits, coalesce(round(sum(revenue), 2), 0) AS revenue FROM human_visits GROUP BY ALL ORDER BY visits DESC LIMIT 5" --lake demo/lake
 	$(M2) trace a5a1d93c25f20e75 --lake demo/lake
 
 test: setup

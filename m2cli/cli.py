@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import NamedTuple
 
 import click
 
-from m2cli.console import run_and_exit
 from m2cli.errors import UnknownNameError
+from m2cli.process import run_and_exit
 
 
 class Verb(NamedTuple):
@@ -27,6 +29,8 @@ VERBS = (
     Verb("query", "Look", "Ask a lake in SQL."),
     Verb("completion", "Help", "Print the script that completes m2's verbs and options in your shell."),
 )
+
+_COMPLETION = "_M2_COMPLETE"  # set by the scripts of `m2 completion`
 
 _EPILOG = """
 \b
@@ -77,4 +81,12 @@ def m2() -> None:
 
 def main() -> None:
     """Run `m2`, and end the process with its exit code."""
-    run_and_exit(lambda: m2(standalone_mode=False))
+    if _COMPLETION in os.environ:
+        m2(prog_name="m2")
+    run_and_exit(_call)
+
+
+def _call() -> None:
+    # Not `m2()`: even where it is told to leave errors alone, click ends the process itself at a closed pipe.
+    with m2.make_context("m2", sys.argv[1:]) as context:
+        m2.invoke(context)

@@ -1,19 +1,17 @@
-"""Everything m2 writes to stderr, and the code it exits with."""
+"""Everything m2 writes to stderr: summaries, warnings, errors, progress."""
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.errors import ExitCode, M2Error
 from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from m2cli.runs.progress import Step, Tell
 
@@ -64,7 +62,6 @@ def _draw_progress() -> Iterator[Tell]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
@@ -76,8 +73,9 @@ def _draw_progress() -> Iterator[Tell]:
             if step.what not in tasks:
                 tasks[step.what] = progress.add_task(step.what, total=step.total, rate="")
             task = tasks[step.what]
-            speed = progress.tasks[task].speed or 0
-            progress.update(task, completed=step.done, total=step.total, rate=format_rate(speed, step.unit))  # type: ignore[arg-type]  # the same
+            speed = progress.tasks[task].speed
+            rate = format_rate(speed, step.unit) if speed else ""  # none before there is something to go by
+            progress.update(task, completed=step.done, total=step.total, rate=rate)  # type: ignore[arg-type]  # the same
 
         yield tell
 
@@ -96,45 +94,8 @@ def escape(text: str) -> str:
     return "\n".join(map(escape_text, text.split("\n")))
 
 
-def run_and_exit(body: Callable[[], object]) -> None:
-    """Run `body` and end the process with its exit code; what m2 raises on purpose becomes one line."""
-    try:
-        body()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
-        code = ExitCode.USAGE
-    except click.ClickException as error:
-        _fail(error.format_message(), _usage_hint(error))
-        code = ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing half-done is left")
-        code = ExitCode.INTERRUPTED
-    except M2Error as error:
-        _fail(str(error))
-        code = error.exit_code
-    except OSError as error:
-        code = _end_by_system(error)
-    else:
-        code = ExitCode.OK
-    sys.exit(code)
-
-
-def _end_by_system(error: OSError) -> ExitCode:
-    if isinstance(error, BrokenPipeError) or "broken pipe" in str(error).lower():  # polars' own has no number
-        # Whoever read our output has read enough; the interpreter must not flush into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
-    where = f" `{error.filename}`" if error.filename else ""
-    _fail(f"cannot read or write{where}: {(error.strerror or str(error)).lower()}")
-    return ExitCode.UNREACHABLE
-
-
-def _usage_hint(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f"see `{context.command_path} --help`" if context else ""
-
-
-def _fail(message: str, hint: str = "") -> None:
+def say_error(message: str, hint: str = "") -> None:
+    """One line that says what went wrong, and one that says what to do."""
     click.echo(f"error: {escape(message)}", err=True)
     if hint:
         click.echo(f"hint: {escape(hint)}", err=True)

@@ -73,14 +73,14 @@ class UnknownNameError(UsageError):
 
 
 class TooManyRejectsError(M2Error):
-    """More rejects than the person who called allows; nothing was written."""
+    """More rejects than the person who called allows."""
 
     def __init__(self, reject_count: int, read_count: int, limit: str, reasons: Sequence[tuple[str, int]]) -> None:
         self.reject_count, self.read_count, self.limit, self.reasons = reject_count, read_count, limit, reasons
         commonest = ", ".join(f"{reason} ({count:,})" for reason, count in reasons[:3])
         super().__init__(
             f"{reject_count:,} rejects of {read_count:,} are more than `--max-rejects {limit}` allows; "
-            f"nothing was written; the commonest: {commonest}"
+            f"the commonest: {commonest}"
         )
 
 

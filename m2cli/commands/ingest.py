@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.commands.options import PATH, console_options, max_rejects_option
-from m2cli.commands.words import describe_rejects, warn_of_cuts
+from m2cli.commands.options import PATH, complete, console_options, max_rejects_option
+from m2cli.commands.words import describe_rejects, warn_of_faults
 from m2cli.console import format_rate
+from m2cli.process import open_stdout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +24,18 @@ def ingest() -> None:
 
 
 @ingest.command("access-log")
-@click.argument("logs", nargs=-1, required=True, metavar="LOG...")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="LOG...")
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="DIR", help="The folder to make, or - for NDJSON on stdout."
 )
-@click.option("--log-format", default="combined", show_default=True, metavar="NAME", help="combined or common.")
+@click.option(
+    "--log-format",
+    default="combined",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete("combined", "common"),
+    help="combined or common.",
+)
 @max_rejects_option
 @console_options
 def access_log(
@@ -37,7 +44,7 @@ def access_log(
     """Make events of access logs: DIR/events/*.parquet, and DIR/rejects/*.parquet for lines that are none.
 
     LOG is a file, a folder, a glob, or - for stdin; plain, gzip, bzip2 or zstd, in any order. A log that is named
-    twice, as its rotated and compressed copy for instance, is read once.
+    twice, as its rotated and compressed copy for instance, is read once. In a pipe rejects are counted, not kept.
 
     \b
     Examples:
@@ -50,7 +57,7 @@ def access_log(
 
     start = stopwatch()
     rule = IngestRule(intake=IntakeRule(log_format=log_format), max_rejects=max_rejects)
-    stdout = sys.stdout.buffer if str(output) == "-" else None
+    stdout = open_stdout() if str(output) == "-" else None
     with console.progress() as tell:
         facts = ingest_logs(logs, stdout or output, rule, now=now(), tell=tell)
     seconds = elapsed_since(start)
@@ -61,4 +68,4 @@ def access_log(
             ("time", f"{seconds:.1f} s, {format_rate(facts.read_count / max(seconds, 1e-9), 'lines')}"),
         ]
     )
-    warn_of_cuts(facts, console)
+    warn_of_faults(facts, console)

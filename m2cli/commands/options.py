@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PATH = click.Path(path_type=Path)
+
+class _NonEmptyPath(click.Path):
+    """A path; an empty text, as of a shell variable that is not set, is none (it would be the working folder)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path that `value` names."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NonEmptyPath(path_type=Path)
 
 
 class _Parsed(click.ParamType[Any]):
@@ -49,6 +60,11 @@ def duration_option(name: str, default: timedelta, help_text: str) -> Callable[[
     )
 
 
+def complete(*names: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What the shell offers for an option whose value is one of `names`."""
+    return lambda _context, _parameter, begun: [name for name in names if name.startswith(begun)]
+
+
 def console_options(command: Callable[..., R]) -> Callable[..., R]:
     """`--quiet` and `--verbose`; the command gets a `console` in their place."""
 
@@ -68,13 +84,14 @@ max_rejects_option = click.option(
     type=REJECT_LIMIT,
     default=None,
     metavar="NUMBER|SHARE",
-    help="End with exit code 1, writing nothing, if there are more rejects than this: `100`, `1%`.",
+    help="End with exit code 1, and without a lake or folder, if there are more rejects than this: `100`, `1%`.",
 )
 
 __all__ = [
     "DURATION",
     "PATH",
     "RejectLimit",
+    "complete",
     "console_options",
     "duration_option",
     "lake_option",

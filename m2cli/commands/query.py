@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.commands.options import console_options, lake_option
-from m2cli.errors import UsageError
+from m2cli.commands.options import complete, console_options, lake_option
+from m2cli.errors import UnreadableSourceError, UsageError
+from m2cli.process import open_stdout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     default="table",
     show_default=True,
     metavar="FORMAT",
+    shell_complete=complete("table", "csv", "json", "ndjson", "parquet"),
     help="table, csv, json, ndjson or parquet.",
 )
 @console_options
@@ -43,9 +45,16 @@ def query(*, sql: str, lake: Path, format_: str, console: Console) -> None:
     from m2cli.output.formats import write_frames
     from m2cli.runs.query import query_lake
 
-    if format_ == "parquet" and sys.stdout.isatty():
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    if format_ == "parquet" and is_terminal:
         raise UsageError("Parquet is not for a terminal; send it to a file, as `> report.parquet`")
-    text = sys.stdin.read() if sql == "-" else sql
+    text = _read_stdin() if sql == "-" else sql
     with query_lake(text, lake) as frames:
-        write_frames(frames, format_, sys.stdout.buffer)
+        write_frames(frames, format_, open_stdout())
     console.detail(f"asked of {lake}")
+
+
+def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise UnreadableSourceError("-", "stdin is closed")
+    return sys.stdin.read()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.commands.options import PATH, console_options
+from m2cli.commands.options import PATH, complete, console_options
 from m2cli.console import format_rate
 
 if TYPE_CHECKING:
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 @click.option("--days", default=1, show_default=True, help="On how many days visits begin.")
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same events.")
 @click.option(
-    "--as", "format_", default="events", show_default=True, metavar="FORMAT", help="events, ndjson or access-log."
+    "--as",
+    "format_",
+    default="events",
+    show_default=True,
+    metavar="FORMAT",
+    shell_complete=complete("events", "ndjson", "access-log"),
+    help="events, ndjson or access-log.",
 )
 @click.option(
     "--start", type=click.DateTime(["%Y-%m-%d"]), default="2025-10-01", show_default=True, help="The first day, UTC."
@@ -73,11 +79,13 @@ def sample(  # noqa: PLR0913  # one parameter an option; they end in one rule
     with console.progress() as tell:
         facts = make_sample(directory, rule, lambda done: tell(Step("events", done, rule.events, "events")))
     seconds = elapsed_since(begin)
+    kind = "logs" if rule.is_log else "events"
     traps = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in facts.traps.items())
     console.summarize(
         [
             ("events", f"{facts.event_count:,} of {facts.visitor_count:,} visitors, in {directory}"),
             ("traps", traps or "none"),
+            ("next", f"m2 sessionize {directory / kind} -o lake"),
             ("time", f"{seconds:.1f} s, {format_rate(facts.event_count / max(seconds, 1e-9), 'events')}"),
         ]
     )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.commands.options import PATH, console_options, duration_option, max_rejects_option
-from m2cli.commands.words import describe_rejects, share, warn_of_cuts
+from m2cli.commands.options import PATH, complete, console_options, duration_option, max_rejects_option
+from m2cli.commands.words import describe_rejects, share, warn_of_faults
 from m2cli.console import format_rate
+from m2cli.errors import UsageError
 from m2cli.settings import RejectLimit, parse_mapping
 
 if TYPE_CHECKING:
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="INPUT...")
 @click.option("-o", "--output", "lake", type=PATH, required=True, metavar="LAKE", help="The lake to make.")
 @click.option("--replace", is_flag=True, help="Replace the lake that is there, once the new one is whole.")
-@click.option("--log-format", metavar="NAME", help="Format of access logs: combined (default), common.")
+@click.option(
+    "--log-format",
+    metavar="NAME",
+    shell_complete=complete("combined", "common"),
+    help="Format of access logs: combined (default), common.",
+)
 @click.option(
     "--map", "mapping", multiple=True, metavar="COLUMN=INPUT", help="An event's column and the input's that holds it."
 )
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     default="default",
     show_default=True,
     metavar="RULE",
+    shell_complete=complete("default", "session", "ip"),
     help="Who a visitor is: default (session cookie, else address and user agent), session, or ip.",
 )
 @duration_option("--inactivity", timedelta(minutes=30), "A silence of more than this ends a visit.")
@@ -83,13 +90,15 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
         max_rejects=max_rejects,
         replace=replace,
     )
+    if str(lake) == "-":
+        raise UsageError("a lake is a folder, which `-` is not; `m2 ingest access-log LOG -o -` writes to stdout")
     start = stopwatch()
     with console.progress() as tell:
         facts = run.sessionize(inputs, lake, rule, now=now(), tell=tell)
     console.summarize(_summarize(facts, lake, elapsed_since(start)))
     for reason, count in facts.tally.commonest:
-        console.detail(f"rejected {count:,} times: {reason}")
-    warn_of_cuts(facts.tally, console)
+        console.detail(f"rejects: {count:,} because {reason}")
+    warn_of_faults(facts.tally, console)
 
 
 def _summarize(facts: SessionizeFacts, lake: Path, seconds: float) -> list[tuple[str, str]]:

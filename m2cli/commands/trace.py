@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from m2cli.commands.options import console_options, lake_option
 from m2cli.errors import UsageError
+from m2cli.process import open_stdout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,14 +52,14 @@ def trace(  # noqa: PLR0913  # one parameter an option
     if (event_id is None) == (event_type is None):
         raise UsageError("name one EVENT_ID, or `--type` for all events of a type")
     if event_id is not None:
-        _trace_one(event_id, lake, format_ or "tree", console, is_whole=is_whole)
+        _trace_one(event_id, lake, format_ or "tree", is_whole=is_whole)
     elif format_ in (None, "ndjson"):
         _trace_all(event_type or "", lake, console)
     else:
         raise UsageError(f"`--format {format_}` is for one event; with `--type` it is `ndjson`")
 
 
-def _trace_one(event_id: str, lake: Path, format_: str, console: Console, *, is_whole: bool) -> None:
+def _trace_one(event_id: str, lake: Path, format_: str, *, is_whole: bool) -> None:
     import json
 
     from m2cli.output.tree import render_tree
@@ -67,20 +67,19 @@ def _trace_one(event_id: str, lake: Path, format_: str, console: Console, *, is_
 
     if format_ == "ndjson":
         raise UsageError("`--format ndjson` is for `--type`; for one event use `json` or `tree`")
+    open_stdout()  # it is there, or this says that it is not
     traced = trace_event(event_id, lake)
     if format_ == "json":
         click.echo(json.dumps(trace_to_dict(traced), indent=2, ensure_ascii=False))
         return
     for line in render_tree(traced, is_whole=is_whole):
         click.echo(line)
-    if len(traced.occurrences) > 1:
-        console.warn(f"{len(traced.occurrences)} events have the id `{event_id}`; this is the first")
 
 
 def _trace_all(event_type: str, lake: Path, console: Console) -> None:
     from m2cli.runs.trace import trace_events
 
-    stdout = sys.stdout.buffer
+    stdout = open_stdout()
     count = 0
     for traces in trace_events(lake, event_type):
         stdout.write(traces.write_ndjson().encode())

@@ -20,10 +20,14 @@ def describe_rejects(tally: Tally) -> str:
     return f"{read}; commonest: {reason} ({count:,})"
 
 
-def warn_of_cuts(tally: Tally, console: Console) -> None:
-    """Say so if a compressed file ended before its end: what lay behind the cut is not there to be counted."""
+def warn_of_faults(tally: Tally, console: Console) -> None:
+    """Say what a summary's numbers may hide: nothing to read, nothing that fits, a compressed file without its end."""
     from m2cli.logs.streams import ENDS_EARLY
 
+    if not tally.read_count:
+        console.warn("the input is empty")
+    elif tally.reject_count == tally.read_count - tally.ignored_count:
+        console.warn("nothing that was read is an event; is it the format that `--log-format` or `--map` says?")
     if tally.reasons[ENDS_EARLY]:
         console.warn(f"{ENDS_EARLY}: the lines before the cut are kept, `rejects` says in which file and where")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from m2cli.errors import UnwritableSinkError
+from m2cli.errors import UnwritableSinkError, UsageError
 from m2cli.sample.catalogue import make_tables
 from m2cli.sample.dress import as_events, dress_events
 from m2cli.sample.library import write_library
@@ -48,8 +48,8 @@ def make_sample(directory: Path, rule: SampleRule, tell: Callable[[int], None] |
     `tell` is given the number of events written so far. The folder may exist, but must be empty; what a
     failed run has written is removed again.
 
-    Raises `UsageError` where the rule does not work out, `UnwritableSinkError` where the folder cannot be
-    written or is not empty.
+    Raises `UsageError` where the rule does not work out or the folder is not empty, `UnwritableSinkError` where
+    it cannot be written.
     """
     _refuse_taken(directory)
     library = write_library(rule)
@@ -74,7 +74,7 @@ def _refuse_taken(directory: Path) -> None:
     except OSError as failure:
         raise UnwritableSinkError(directory, failure.strerror or str(failure)) from failure
     if is_taken:
-        raise UnwritableSinkError(directory, "the folder is not empty", "name a new one")
+        raise UsageError(f"`{directory}` is not empty; name another folder")
 
 
 def _write(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from m2cli.errors import UnwritableSinkError
+from m2cli.errors import UnwritableSinkError, UsageError
 from m2cli.events import EVENT_SCHEMA
 from m2cli.runs import sample as run
 from m2cli.runs.sample import SampleFacts, make_sample
@@ -220,7 +220,7 @@ def test_a_log_in_slices_is_the_same_log(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_folder_that_is_not_empty_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
-    with pytest.raises(UnwritableSinkError, match="not empty"):
+    with pytest.raises(UsageError, match="not empty"):
         make_sample(tmp_path, RULE)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

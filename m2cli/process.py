@@ -1,0 +1,88 @@
+"""The process around a verb: its streams, its signals, and the code it ends with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
+
+import click
+
+from m2cli.console import say_error
+from m2cli.errors import ExitCode, M2Error, UnwritableSinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+# What systemd, cron and a closing terminal send: it ends like Ctrl-C, so that nothing half-done is left.
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def run_and_exit(body: Callable[[], object]) -> NoReturn:
+    """Run `body` and end the process with its exit code; what m2 raises on purpose becomes one line."""
+    _prepare_streams()
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _interrupt)
+    sys.exit(_run(body))
+
+
+def open_stdout() -> BinaryIO:
+    """Stdout, for bytes. Raises `UnwritableSinkError` where the process was started without one."""
+    if sys.stdout is None:
+        raise UnwritableSinkError("stdout", "it is closed")
+    return sys.stdout.buffer
+
+
+def _run(body: Callable[[], object]) -> ExitCode:  # noqa: PLR0911  # one return for each way to end
+    try:
+        body()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a reader that has gone away is found out here, not after the end
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return ExitCode.USAGE
+    except click.exceptions.Exit as done:
+        return ExitCode(done.exit_code)
+    except click.ClickException as error:
+        say_error(" ".join(error.format_message().split()), _hint_at_help(error))
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        say_error("interrupted; nothing half-done is left")
+        return ExitCode.INTERRUPTED
+    except M2Error as error:
+        say_error(str(error))
+        return error.exit_code
+    except OSError as error:
+        return _end_by_system(error)
+    return ExitCode.OK
+
+
+def _prepare_streams() -> None:
+    for descriptor, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:  # or else a file of the lake would get its number, and what is printed
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # stdout is a text file here
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end_by_system(error: OSError) -> ExitCode:
+    if isinstance(error, BrokenPipeError) or "broken pipe" in str(error).lower():  # polars' own has no number
+        # Whoever read our output has read enough; the interpreter must not flush into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    where = f" `{error.filename}`" if error.filename else ""
+    say_error(f"cannot read or write{where}: {(error.strerror or str(error)).lower()}")
+    return ExitCode.UNREACHABLE
+
+
+def _hint_at_help(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see `{context.command_path} --help`" if context else ""
