@@ -1,4 +1,4 @@
-"""Writes docs/reference: every verb with its help, and every column of every table, from the code itself.
+"""Writes docs/reference: verbs, columns, what is redacted, what is no page, from the code itself.
 
 `make docs` writes; a test checks that what is written is what the code says.
 """
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli import events
-from m2cli.cli import VERBS, m2
+from m2cli.cli import m2
+from m2cli.logs.requests import ASSETS
+from m2cli.stages.redaction import SECRET_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 REFERENCE = Path(__file__).parent / "reference"
+WIDTH = 80  # what click makes of a terminal of 80 columns, and of any wider one
 _TABLES = {
     "Events, as they come in": events.EVENT_COLUMNS,
     "What m2 adds to them": events.ADDED_COLUMNS,
@@ -34,37 +37,44 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Each page of the reference, by its file's name."""
-    return {"commands.md": _commands(), "columns.md": _columns()}
+    return {"commands.md": _commands(), "columns.md": _columns(), "redaction.md": _redaction(), "assets.md": _assets()}
 
 
 def _commands() -> str:
     parts = ["# Commands\n\nWritten by `make docs` from the commands themselves.\n"]
-    parts += [f"## m2\n\n```\n{_help(m2, 'm2')}\n```\n"]
-    for verb in VERBS:
-        command = m2.get_command(click.Context(m2), verb.name)
-        if command is not None:
-            parts += [
-                f"## {name}\n\n```\n{_help(one, name)}\n```\n" for name, one in _flatten(command, f"m2 {verb.name}")
-            ]
+    parts += [
+        f"## {context.command_path}\n\n```\n{context.get_help().rstrip()}\n```\n" for context in _contexts(m2, "m2")
+    ]
     return "\n".join(parts)
 
 
-def _flatten(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
+def _contexts(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[click.Context]:
+    """`command` and all below it, each as it is when it is called on a terminal of 80 columns."""
+    context = click.Context(command, parent, name, terminal_width=WIDTH, **command.context_settings)
+    yield context
     if isinstance(command, click.Group):
-        for sub in command.commands.values():
-            yield from _flatten(sub, f"{name} {sub.name}")
-
-
-def _help(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-    return command.get_help(context).rstrip()
+        for sub_name in command.list_commands(context):
+            if sub := command.get_command(context, sub_name):
+                yield from _contexts(sub, sub_name, context)
 
 
 def _columns() -> str:
     parts = ["# Columns\n\nWritten by `make docs` from `m2cli/events.py`. Any column may be null.\n"]
     parts += [f"## {title}\n\n{_table(columns)}\n" for title, columns in _TABLES.items()]
     return "\n".join(parts)
+
+
+def _redaction() -> str:
+    names = [f"- `{name}`" for name in sorted(SECRET_NAMES)]
+    head = "# Redacted by default\n\nWritten by `make docs` from `m2cli/stages/redaction.py`;"
+    said = "what a name stands for is said in [redaction](../redaction.md)."
+    return "\n".join([f"{head} {said}\n", *names, ""])
+
+
+def _assets() -> str:
+    names = [f"- `.{name}`" for name in sorted(ASSETS)]
+    head = "# Assets\n\nWritten by `make docs` from `m2cli/logs/requests.py`. A line of an access log that asks for"
+    return "\n".join([f"{head} one of these is no page.\n", *names, ""])
 
 
 def _table(columns: Iterable[events.Column]) -> str:

@@ -24,7 +24,7 @@ def ingest() -> None:
 
 
 @ingest.command("access-log")
-@click.argument("logs", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="LOG...")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(allow_dash=True, readable=False), metavar="LOG...")
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="DIR", help="The folder to make, or - for NDJSON on stdout."
 )

@@ -50,11 +50,14 @@ def query(*, sql: str, lake: Path, format_: str, console: Console) -> None:
         raise UsageError("Parquet is not for a terminal; send it to a file, as `> report.parquet`")
     text = _read_stdin() if sql == "-" else sql
     with query_lake(text, lake) as frames:
-        write_frames(frames, format_, open_stdout())
+        write_frames(frames, format_, open_stdout(), for_terminal=is_terminal)
     console.detail(f"asked of {lake}")
 
 
 def _read_stdin() -> str:
     if sys.stdin is None:
         raise UnreadableSourceError("-", "stdin is closed")
-    return sys.stdin.read()
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"SQL on stdin is not text: {error.reason} at byte {error.start}") from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(allow_dash=True, readable=False), metavar="INPUT...")
 @click.option("-o", "--output", "lake", type=PATH, required=True, metavar="LAKE", help="The lake to make.")
 @click.option("--replace", is_flag=True, help="Replace the lake that is there, once the new one is whole.")
 @click.option(
@@ -64,8 +64,8 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
 ) -> None:
     """Make whole visits of access logs and event files, in a lake.
 
-    INPUT is a file, a folder, a glob, or - for an access log on stdin. Access logs may be compressed (gzip, bzip2,
-    zstd) and come in any order; event files are Parquet, NDJSON or CSV.
+    INPUT is a file, a folder, a glob, or - for stdin. Access logs may be compressed (gzip, bzip2, zstd) and come in
+    any order; event files are Parquet, NDJSON or CSV. Which of them a file is, is told by its content.
 
     \b
     Examples:
@@ -114,7 +114,7 @@ def _summarize(facts: SessionizeFacts, lake: Path, seconds: float) -> list[tuple
         duplicates = f"{facts.duplicate_count:,} set aside; {facts.id_reused_count:,} ids reused within a visit"
         lines.append(("duplicates", duplicates))
     if facts.passed_over:
-        lines.append(("passed over", f"{', '.join(facts.passed_over)}: nothing that is not in another log"))
+        lines.append(("passed over", f"{', '.join(facts.passed_over)}: nothing that is not in another input"))
     lines.append(("time", f"{seconds:.1f} s, {format_rate(facts.tally.read_count / max(seconds, 1e-9), 'events')}"))
     return lines
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +13,10 @@ from m2cli.errors import UsageError
 from m2cli.process import open_stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import polars as pl
 
     from m2cli.console import Console
 
@@ -72,17 +77,31 @@ def _trace_one(event_id: str, lake: Path, format_: str, *, is_whole: bool) -> No
     if format_ == "json":
         click.echo(json.dumps(trace_to_dict(traced), indent=2, ensure_ascii=False))
         return
-    for line in render_tree(traced, is_whole=is_whole):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in render_tree(traced, is_whole=is_whole, width=width, ascii_only=not _can_draw(sys.stdout.encoding)):
         click.echo(line)
 
 
+def _can_draw(encoding: str) -> bool:
+    try:
+        "●○└─├│…".encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _trace_all(event_type: str, lake: Path, console: Console) -> None:
+    from m2cli.output.formats import write_frames
     from m2cli.runs.trace import trace_events
 
     stdout = open_stdout()
     count = 0
-    for traces in trace_events(lake, event_type):
-        stdout.write(traces.write_ndjson().encode())
-        count += traces.height
-    stdout.flush()
+
+    def count_traces() -> Iterator[pl.DataFrame]:
+        nonlocal count
+        for traces in trace_events(lake, event_type):
+            count += traces.height
+            yield traces
+
+    write_frames(count_traces(), "ndjson", stdout, for_terminal=sys.stdout.isatty())
     console.say(f"{count:,} events of type `{event_type}` traced")

@@ -140,7 +140,7 @@ def _judge(records: pl.DataFrame, separator: str, field_count: int | None) -> pl
         records = records.with_columns(is_blank=pl.col("text").str.strip_chars(" ") == "")
     if field_count is None:
         return records
-    counts = records.select(n=_count_fields(separator)).to_series()
+    counts = records.select(n=count_fields(separator)).to_series()
     reason = (
         pl.when(pl.col("reason").is_not_null()).then("reason")
         .when(counts > field_count).then(pl.lit(TOO_MANY))
@@ -149,13 +149,14 @@ def _judge(records: pl.DataFrame, separator: str, field_count: int | None) -> pl
     return records.with_columns(reason=pl.when(~pl.col("is_blank")).then(reason))
 
 
-def _count_fields(separator: str) -> pl.Expr:
+def count_fields(separator: str) -> pl.Expr:
+    """How many fields the well-formed records in `text` have."""
     text = pl.col("text")
     plain = text.str.count_matches(separator, literal=True) + 1
-    return pl.when(text.str.contains('"', literal=True)).then(_fields(text, separator).list.len()).otherwise(plain)
+    return pl.when(text.str.contains('"', literal=True)).then(split_fields(text, separator).list.len()).otherwise(plain)
 
 
-def _fields(text: pl.Expr, separator: str) -> pl.Expr:
+def split_fields(text: pl.Expr, separator: str) -> pl.Expr:
     """The fields of well-formed records, a separator before each, the first too: so no match is empty."""
     s = re.escape(separator)
     return (pl.lit(separator) + text).str.extract_all(rf'{s}(?:"(?:[^"]|"")*"|[^{s}]*)')
@@ -170,5 +171,5 @@ def requote(records: pl.Series, separator: str) -> pl.Series:
     bare = pl.element().str.strip_prefix(separator)
     is_loose = ~bare.str.starts_with('"') & bare.str.contains('"', literal=True)
     quoted = pl.lit('"') + bare.str.replace_all('"', '""', literal=True) + pl.lit('"')
-    fields = _fields(pl.col("t"), separator).list.eval(pl.when(is_loose).then(quoted).otherwise(bare))
+    fields = split_fields(pl.col("t"), separator).list.eval(pl.when(is_loose).then(quoted).otherwise(bare))
     return records.to_frame("t").select(pl.when(has_loose).then(fields.list.join(separator)).otherwise("t")).to_series()

@@ -11,6 +11,7 @@ import polars as pl
 from m2cli.errors import UnreadableSourceError
 from m2cli.files.blocks import Block, TextBlock, describe_lines, read_text
 from m2cli.files.csv_records import find_records, requote
+from m2cli.files.raws import redact_names, redact_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ def _header(file: EventFile, lines: pl.Series) -> tuple[list[str], str, int]:
     fields = next(csv.reader([requote(pl.Series([text]), separator)[0]], delimiter=separator))
     names = [name.strip() or f"column_{number}" for number, name in enumerate(fields, 1)]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UnreadableSourceError(file.name, f"its header names `{twice}` twice")
+        raise UnreadableSourceError(file.name, f"its header names `{redact_names([twice])[0]}` twice")
     return names, separator, start + text.count("\n") + 1
 
 
@@ -105,7 +106,7 @@ def _parse(block: TextBlock, records: pl.DataFrame, header: list[str], separator
 
     def describe(asked: pl.Series) -> pl.DataFrame:
         named = records[asked - first]
-        return describe_lines(block, named["first_line"], named["text"])
+        return describe_lines(block, named["first_line"], redact_records(named, header, separator))
 
     return Block(
         rows=_read(good["text"], header, separator),

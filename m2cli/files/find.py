@@ -7,14 +7,16 @@ import glob
 import gzip
 import io
 import os
+import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from m2cli.errors import UnreadableSourceError
+from m2cli.files.paths import expand_glob, walk_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +39,13 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
-MAGICS = {b"\x1f\x8b": Compression.GZIP, b"BZh": Compression.BZIP2, b"\x28\xb5\x2f\xfd": Compression.ZSTD}
+MAGICS = (
+    (re.compile(rb"\x1f\x8b"), Compression.GZIP),  # RFC 1952
+    # A block, or the end of an empty file: "BZh" alone could be a column's name.
+    (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90|.{0,5}\Z)", re.DOTALL), Compression.BZIP2),
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), Compression.ZSTD),  # RFC 8878; a skippable frame
+)
+MAGIC_BYTES = 10
 SUFFIXES = {
     ".parquet": Format.PARQUET,
     ".pq": Format.PARQUET,
@@ -48,8 +56,6 @@ SUFFIXES = {
     ".tsv": Format.CSV,
 }
 PACKED_SUFFIXES = (".gz", ".bz2", ".zst", ".zstd")
-# What m2 itself writes beside `events`: no events, or not these.
-BESIDE_EVENTS = frozenset({"visits", "late", "duplicates", "rejects"})
 FOREIGN = {
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ\x00": "packed with xz",
@@ -63,19 +69,18 @@ CORRUPT = (EOFError, OSError, zlib.error, ValueError)
 
 @dataclass(frozen=True, kw_only=True)
 class EventFile:
-    """One file of events as found: `name` as it was named, `path` in full, what it is, size and age."""
+    """One file of events as found: `name` as it was named, `path` in full, what it is, size and age.
+
+    `source` is the path in full as text, bytes of it that are no UTF-8 as `\\xhh`; of a pipe, its name.
+    """
 
     name: str
     path: Path
+    source: str
     format: Format
     compression: Compression
     size: int
     modification_time: datetime
-
-    @property
-    def source(self) -> str:
-        """The path in full; bytes of it that are no UTF-8 as `\\xhh`."""
-        return printable(self.path)
 
     def open(self) -> IO[bytes]:
         """Its bytes, unpacked."""
@@ -100,6 +105,18 @@ def find_files(paths: Sequence[str | Path]) -> list[EventFile]:
             with _naming(each):
                 found.setdefault(each.resolve(), _examine(each))
     return [found[path] for path in sorted(found)]
+
+
+def list_event_files(folder: Path) -> list[Path]:
+    """The files below `folder` that are called as event files are, by path; see `find_files`."""
+    with _naming(folder):
+        return sorted(path for path in walk_files(folder) if _format_by_name(path))
+
+
+def examine_pipe(spool: Path, name: str, arrival_time: datetime) -> EventFile:
+    """The event file that a pipe called `name`, all of which is now in `spool`, has brought at `arrival_time`."""
+    with _naming(spool):
+        return replace(_examine(spool), name=name, source=name, modification_time=arrival_time)
 
 
 def printable(path: str | Path) -> str:
@@ -140,7 +157,7 @@ class _naming:  # noqa: N801  (reads as a statement)
 
 def _expand(path: str) -> Iterator[Path]:
     if not os.path.lexists(path) and glob.has_magic(path):
-        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (Path's takes no absolute ones)
+        matches = expand_glob(path)
         if not matches:
             raise UnreadableSourceError(path, "no file matches")
         for match in matches:
@@ -153,22 +170,11 @@ def _expand_folder(path: Path, *, is_named: bool) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    with _naming(path):
-        files = sorted(_walk(path))
+    files = list_event_files(path)
     if not files and is_named:
         hint = "event files end in .parquet, .ndjson or .csv; name a file itself if it is called otherwise"
         raise UnreadableSourceError(printable(path), "the folder has no event files", hint)
     yield from files
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    entries = [entry for entry in folder.iterdir() if entry.name[0] not in "._"]
-    has_events = any(entry.name == "events" and entry.is_dir() for entry in entries)
-    for entry in entries:
-        if entry.is_dir() and not (has_events and entry.name in BESIDE_EVENTS):
-            yield from _walk(entry)
-        elif entry.is_file() and _format_by_name(entry):
-            yield entry
 
 
 def _format_by_name(path: Path) -> Format | None:
@@ -183,8 +189,8 @@ def _examine(path: Path) -> EventFile:
     if not path.is_file():
         raise UnreadableSourceError(printable(path), "it is not a file")
     with path.open("rb") as file:
-        magic = file.read(6)
-    compression = next((kind for start, kind in MAGICS.items() if magic.startswith(start)), Compression.NONE)
+        magic = file.read(MAGIC_BYTES)
+    compression = next((kind for pattern, kind in MAGICS if pattern.match(magic)), Compression.NONE)
     format_ = _tell_format(path, magic, compression)
     if format_ == Format.PARQUET:
         _require_end(path, status.st_size)
@@ -192,6 +198,7 @@ def _examine(path: Path) -> EventFile:
     return EventFile(
         name=printable(path),
         path=path.resolve(),
+        source=printable(path.resolve()),
         format=format_,
         compression=compression,
         size=status.st_size,

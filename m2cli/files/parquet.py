@@ -42,8 +42,17 @@ def read_parquet(file: EventFile, rule: FileRule) -> Iterator[Block]:
 
 def parquet_columns(file: EventFile) -> list[str]:
     """The names of its columns."""
+    return list(_schema(file))
+
+
+def parquet_times(file: EventFile) -> list[str]:
+    """The names of those columns whose type is a time or a date."""
+    return [name for name, dtype in _schema(file).items() if dtype.is_temporal()]
+
+
+def _schema(file: EventFile) -> dict[str, pl.DataType]:
     try:
-        return list(pl.read_parquet_schema(file.path))
+        return dict(pl.read_parquet_schema(file.path))
     except CORRUPT as error:
         raise UnreadableSourceError(file.name, "it is cut short, corrupt or not Parquet") from error
 

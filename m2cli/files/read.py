@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ from m2cli.errors import UsageError
 from m2cli.files.delimited import csv_columns, read_csv
 from m2cli.files.find import EventFile, Format, find_files
 from m2cli.files.ndjson import ndjson_columns, read_ndjson
-from m2cli.files.parquet import parquet_columns, read_parquet
+from m2cli.files.parquet import parquet_columns, parquet_times, read_parquet
+from m2cli.files.raws import redact_names
 from m2cli.files.rule import FileRule
 from m2cli.files.shape import shape_events
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EventFile", "FileRule", "find_files", "read_event_files"]
 
 LISTED = 20  # columns that an error names
+TIME_NAME = re.compile(r"(?i:time|date|stamp|(?:^|[^a-z])(?:ts|at)(?![a-z]))|[a-z](?:Ts|At)(?![a-z])")
 READERS = {Format.PARQUET: read_parquet, Format.NDJSON: read_ndjson, Format.CSV: read_csv}
 
 
@@ -61,9 +64,15 @@ def _check_columns(files: Iterable[EventFile], rule: FileRule) -> None:
         seen.update(dict.fromkeys(columns))
         if "event_time" not in columns and rule.mapping.get("event_time") not in columns:
             asked = rule.mapping.get("event_time", "event_time")
-            raise UsageError(f"`{file.name}` has no column `{asked}`{_hint(asked, columns)}")
+            near = [name for name in columns if _can_be_time(name, file)] if asked == "event_time" else columns
+            raise UsageError(f"`{file.name}` has no column `{asked}`{_hint(asked, columns, near)}")
     for name in sorted(wanted - set(seen)) if seen else ():
-        raise UsageError(f"no input has a column `{name}`{_hint(name, list(seen))}")
+        raise UsageError(f"no input has a column `{name}`{_hint(name, list(seen), list(seen))}")
+
+
+def _can_be_time(name: str, file: EventFile) -> bool:
+    """Whether a column of `file` may hold times, by its name or, in Parquet, its type."""
+    return bool(TIME_NAME.search(name)) or (file.format == Format.PARQUET and name in parquet_times(file))
 
 
 def _columns(file: EventFile, rule: FileRule) -> list[str] | None:
@@ -73,9 +82,10 @@ def _columns(file: EventFile, rule: FileRule) -> list[str] | None:
     return csv_columns(file, rule) if file.format == Format.CSV else ndjson_columns(file, rule)
 
 
-def _hint(name: str, columns: Sequence[str]) -> str:
-    near = get_close_matches(name, columns, n=1, cutoff=0.5)
-    listed = ", ".join(f"`{column}`" for column in columns[:LISTED]) + (", ..." if len(columns) > LISTED else "")
+def _hint(name: str, columns: Sequence[str], offered: Sequence[str]) -> str:
+    near = redact_names(get_close_matches(name, offered, n=1, cutoff=0.5))
+    names = redact_names(columns)[:LISTED]
+    listed = ", ".join(f"`{column}`" for column in names) + (", ..." if len(columns) > len(names) else "")
     hint = f"; did you mean `{near[0]}`?" if near else f"; its columns are {listed}"
     remedy = near[0] if near else "COLUMN"
     return hint + (f" (pass `--map event_time={remedy}`)" if name == "event_time" else "")

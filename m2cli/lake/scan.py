@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -11,7 +12,6 @@ from m2cli.lake.snapshot import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 class LakeFrames(NamedTuple):
@@ -24,12 +24,13 @@ class LakeFrames(NamedTuple):
     rejects: pl.LazyFrame
 
 
-def scan_lake(lake: Path) -> LakeFrames:
+def scan_lake(lake: Path | str) -> LakeFrames:
     """The tables of `lake` as of its snapshot: whole batches, whatever is written meanwhile.
 
     Columns and types are those of `m2cli.events`; `late` has `late_reason` and `late_by` (a duration) as
     well. Raises `UnreadableSourceError` where there is no lake.
     """
+    lake = Path(lake)
     snapshot = read_snapshot(lake)
     tables = (EVENTS, VISITS, LATE, DUPLICATES, REJECTS)
     return LakeFrames(*(scan_files(snapshot.paths(lake, table.name), table) for table in tables))

@@ -47,9 +47,20 @@ class Snapshot:
         """The files of the table `kind`, as paths under `lake`."""
         return [lake / file.path for file in self.files if file.kind == kind]
 
-    def count_rows(self, kind: str) -> int:
-        """The rows of the table `kind`."""
-        return sum(file.row_count for file in self.files if file.kind == kind)
+
+class DamagedSnapshotError(UnreadableSourceError):
+    """A snapshot that says nothing any more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "it is damaged", "make the lake anew from its sources, with `--replace`")
+
+
+class BrokenLakeError(UnreadableSourceError):
+    """A lake of which not all is there that its snapshot lists."""
+
+    def __init__(self, lake: Path, cause: Exception) -> None:
+        said = str(cause).splitlines()[0]
+        super().__init__(lake, f"a file of it is gone or damaged; was it replaced meanwhile? ({said})")
 
 
 def write_snapshot(lake: Path, snapshot: Snapshot) -> None:
@@ -67,7 +78,8 @@ def write_snapshot(lake: Path, snapshot: Snapshot) -> None:
 def read_snapshot(lake: Path) -> Snapshot:
     """The snapshot of `lake`.
 
-    Raises `UnreadableSourceError` where there is no lake, or one that this version of m2 does not understand.
+    Raises `UnreadableSourceError` where there is no lake, or one that this version of m2 does not understand;
+    `DamagedSnapshotError` where no version would.
     """
     path = lake / SNAPSHOT
     try:
@@ -82,7 +94,7 @@ def read_snapshot(lake: Path) -> Snapshot:
     except OSError as error:
         raise UnreadableSourceError(path, (error.strerror or str(error)).lower()) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UnreadableSourceError(path, "it is damaged", "make the lake anew from its sources") from error
+        raise DamagedSnapshotError(path) from error
 
 
 def _no_lake(lake: Path) -> UnreadableSourceError:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from m2cli.errors import UsageError
 from m2cli.lake.layout import OWN_NAMES, SNAPSHOT, has_ledger
-from m2cli.lake.snapshot import Snapshot, read_snapshot, write_snapshot
+from m2cli.lake.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
 from m2cli.lake.swap import clear_remains, hold_new_sibling, replace_folder, sync_folder
 from m2cli.lake.write import LakeWriter, explain_unwritable, m2_version
 
@@ -55,9 +55,10 @@ def stage_lake(
 ) -> Iterator[StagedLake]:
     """A lake to be written, which takes the place of `target` when it is committed.
 
-    `target` is a new folder, an empty one, or, with `replace`, a lake that no pipeline writes. Its parent
-    folders are made. Files are named after `batch_id`: a random one if none is given, so that who reads a
-    lake while it is replaced misses a file and never mixes two lakes. `at` is told each step, for tests.
+    `target` is a new folder, an empty one, or, with `replace`, a lake that no pipeline writes, be its
+    snapshot damaged. Its parent folders are made. Files are named after `batch_id`: a random one if none is
+    given, so that who reads a lake while it is replaced misses a file and never mixes two lakes. `at` is told
+    each step, for tests.
 
     Raises `UsageError` for a target that is not taken, `UnwritableSinkError` for a place that cannot be
     written.
@@ -98,7 +99,16 @@ def _refuse_filled(target: Path, *, replace: bool) -> None:
     foreign = {path.name for path in target.iterdir()} - OWN_NAMES
     if foreign:
         raise UsageError(f"`{target}` holds `{min(foreign)}`, no part of a lake; name another folder")
-    if has_ledger(target) or read_snapshot(target).pipeline is not None:
+    if has_ledger(target) or _names_pipeline(target, replace=replace):
         raise UsageError(f"`{target}` is a lake that a pipeline writes; name another folder")
     if not replace:
         raise UsageError(f"`{target}` is a lake already; name another folder, or make it anew with `--replace`")
+
+
+def _names_pipeline(target: Path, *, replace: bool) -> bool:
+    try:
+        return read_snapshot(target).pipeline is not None
+    except DamagedSnapshotError:
+        if replace:  # the way to mend it; a pipeline's lake has a ledger as well
+            return False
+        raise

@@ -34,6 +34,8 @@ _DERIVED = {
     "purchases": f"FROM events WHERE event_type = '{PURCHASE}'",
 }
 
+VIEWS = (*(table.name for table in TABLES), *_DERIVED)
+
 
 def define_views(lake: Path, snapshot: Snapshot) -> Iterator[str]:
     """Statements that make the views over the files of `snapshot`, each with its table's whole schema."""

@@ -17,12 +17,14 @@ KEPT_SIZE = 1 << 16
 class Block(NamedTuple):
     """Whole lines; or, where there is a `fault`, one that cannot be a line, perhaps only its beginning.
 
-    `position` is where the first line begins, in bytes from the beginning of the text.
+    `position` is where the first line begins, in bytes from the beginning of the text; `is_whole` says that
+    the block is all of the text (of one as long as a block may be, that is not known).
     """
 
     data: bytes
     position: int
     fault: str | None = None
+    is_whole: bool = False
 
 
 def cut_blocks(pieces: Iterable[bytes], block_size: int, max_line_size: int) -> Iterator[Block]:
@@ -48,7 +50,8 @@ def cut_blocks(pieces: Iterable[bytes], block_size: int, max_line_size: int) -> 
         data = b"".join(held)
         cut = data.rfind(b"\n") + 1 if piece or fault else len(data)
         if cut:
-            yield Block(data if cut == len(data) else data[:cut], position)
+            is_whole = not (piece or fault or position)
+            yield Block(data if cut == len(data) else data[:cut], position, is_whole=is_whole)
         data, position = data[cut:], position + cut
         if fault:
             yield Block(data[:KEPT_SIZE], position, fault)

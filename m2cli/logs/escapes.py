@@ -64,10 +64,10 @@ def _escape_one(found: re.Match[str]) -> str:
 _NOT_ASCII_TEXT = re.compile("[^ -~]")
 
 
-def escape_text(text: str) -> str:
-    r"""`text` fit for a terminal: what is not printable (controls, marks of direction) as `\xhh`.
+def escape_as_bytes(text: str) -> str:
+    r"""`text` with what is not printable (controls, marks of direction) as a server writes it: its bytes as `\xhh`.
 
-    >>> escape_text("\x1b[31mré\x00")
+    >>> escape_as_bytes("\x1b[31mré\x00")
     '\\x1b[31mré\\x00'
     """
     return _NOT_ASCII_TEXT.sub(lambda found: found[0] if found[0].isprintable() else _escape_one(found), text)

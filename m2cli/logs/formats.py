@@ -24,6 +24,8 @@ CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)"
 """The time of day; second 60 is a leap second."""
 ZONE = "[+-](?:[01][0-9]|2[0-3])[0-5][0-9]"
 """The offset from UTC as in `-0130`."""
+_TIME_SHAPE = rf"[0-9]{{2}}/(?:{'|'.join(MONTHS)})/[0-9]{{4}}:[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}} [+-][0-9]{{4}}"
+NO_SUCH_TIME = "there is no such time from 1900 to 2199"
 _INSIDE_QUOTES = r'(?:[^"\\]|\\.)*'
 
 
@@ -48,7 +50,8 @@ TIME = Kind(
     rf"\[(?P<date>{DATE}):(?P<clock>{CLOCK}) (?P<zone>{ZONE})\]",
     faults=(
         (r"\[", "no {label} in brackets after the user"),
-        (rf"\[{DATE}:{CLOCK} {ZONE}\]", "the {label} in brackets is not like 17/May/2015:10:05:03 +0000"),
+        (rf"\[{_TIME_SHAPE}\]", "the {label} in brackets is not like 17/May/2015:10:05:03 +0000"),
+        (rf"\[{DATE}:{CLOCK} {ZONE}\]", NO_SUCH_TIME),
     ),
 )
 QUOTED = Kind(

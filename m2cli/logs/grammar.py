@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from m2cli.logs.formats import LogFormat
 
 SHIFTED_USER = "the user is not followed by a time"
-NOT_IN_CALENDAR = "the time is not in the calendar"
 
 _NEXT = " +"  # Jetty writes two spaces where the user is missing
 _ESCAPED = ("user", "request", "referrer", "user_agent")
@@ -47,7 +46,7 @@ def _steps(log_format: LogFormat) -> list[tuple[str, str]]:
 def reasons(log_format: LogFormat) -> list[str]:
     """All that can be said of a line that is none of `log_format`: few, so that they can be counted."""
     ladder = [reason for _, reason in _steps(log_format)]
-    return [*ladder, _goes_on(log_format), SHIFTED_USER, NOT_IN_CALENDAR, TOO_LONG, ENDS_EARLY, DAMAGED]
+    return [*ladder, _goes_on(log_format), SHIFTED_USER, TOO_LONG, ENDS_EARLY, DAMAGED]
 
 
 def _goes_on(log_format: LogFormat) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from stat import S_ISDIR, S_ISREG
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from m2cli.errors import UnreadableSourceError
 from m2cli.logs.parts import Likeness, compare_texts, find_first_line, name_source
 from m2cli.logs.streams import CountingReader, CutError, read_pieces
+from m2cli.texts import printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 STDIN = "-"
 """What standard input is called, as a file and as a source."""
 _PIECE_SIZE = 1 << 16
+# The longer ones first: one begins like one of UTF-16.
+_MARKS = {BOM_UTF32_LE: "UTF-32", BOM_UTF32_BE: "UTF-32", BOM_UTF16_LE: "UTF-16", BOM_UTF16_BE: "UTF-16"}
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Text(NamedTuple):
@@ -31,11 +37,12 @@ class FileInput:
     """A file, which can be read as often as needed.
 
     `name` is how it was named, `source` the log it belongs to, `size` its bytes on disk, `changed_time` when
-    it was last written to. Raises `UnreadableSourceError` if there is no such file or it may not be read.
+    it was last written to. Raises `UnreadableSourceError` if there is no such file or it may not be
+    read.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.name, self.source = path, str(path), name_source(path)
+        self.path, self.name, self.source = path, printable_path(path), name_source(path)
         with _reading(self.name), path.open("rb"):
             status = path.stat()
         self.size: int = status.st_size
@@ -50,7 +57,7 @@ class FileInput:
     def find_first_line(self) -> bytes | None:
         """The first line that is neither blank nor a directive."""
         with self.open_text() as text:
-            return find_first_line(text.pieces)
+            return _check_encoding(find_first_line(text.pieces), self.name)
 
     def compare(self, other: FileInput) -> Likeness:
         """How this file's text is to that of `other`."""
@@ -71,6 +78,7 @@ class PipeInput:
         self._reader = CountingReader(stream)
         self._held: list[bytes] = []
         self._rest: Iterator[bytes] = iter(())
+        self._cut: CutError | None = None
 
     @contextmanager
     def open_text(self, piece_size: int = _PIECE_SIZE) -> Iterator[Text]:  # noqa: ARG002 - read once, one size
@@ -82,7 +90,7 @@ class PipeInput:
         """The first line that is neither blank nor a directive."""
         with _reading(self.name):
             self._rest = read_pieces(self._reader, _PIECE_SIZE)
-            return find_first_line(self._hold())
+            return _check_encoding(find_first_line(self._hold()), self.name)
 
     def _hold(self) -> Iterator[bytes]:
         try:
@@ -90,26 +98,32 @@ class PipeInput:
                 self._held.append(piece)
                 yield piece
         except CutError as error:
-            self._rest = _fail(error)
+            self._cut = error
 
     def _read_again(self) -> Iterator[bytes]:
         held, self._held = self._held, []
         yield from held
         yield from self._rest
+        if self._cut:  # it was met in the search for the first line
+            raise self._cut
 
 
-def _fail(error: CutError) -> Iterator[bytes]:
-    raise error
-    yield b""  # makes it an iterator, which fails when it is asked
+def _check_encoding(first_line: bytes | None, name: str) -> bytes | None:
+    for mark, encoding in _MARKS.items():
+        if first_line and first_line.startswith(mark):
+            hint = f"convert it to UTF-8, as with `iconv -f {encoding} -t UTF-8`"
+            raise UnreadableSourceError(name, f"it is {encoding}", hint)
+    return first_line
 
 
 def open_input(path: Path) -> FileInput | PipeInput:
     """What is at `path`; `/dev/fd/63` and the like are pipes. Raises `UnreadableSourceError`."""
-    with _reading(str(path)):
+    name = printable_path(path)
+    with _reading(name):
         mode = path.stat().st_mode
         if S_ISDIR(mode):
-            raise UnreadableSourceError(path, "it is a folder", "name the log files in it")
-        return FileInput(path) if S_ISREG(mode) else PipeInput(path.open("rb"), str(path))
+            raise UnreadableSourceError(name, "it is a folder", "name the log files in it")
+        return FileInput(path) if S_ISREG(mode) else PipeInput(path.open("rb"), name)
 
 
 @contextmanager
@@ -117,6 +131,9 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
+        if found := _URL.fullmatch(name):  # as a path, it has one slash left of two
+            url = "{}://{}".format(*found.groups())
+            raise UnreadableSourceError(url, "URLs are not read", "download it, or pipe it in") from None
         raise UnreadableSourceError(name, "no such file") from None
     except PermissionError:
         raise UnreadableSourceError(name, "no right to read it") from None

@@ -9,9 +9,10 @@ import polars as pl
 
 from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA, TEXTS, Intake
 from m2cli.logs.blocks import KEPT_SIZE, TOO_LONG
-from m2cli.logs.escapes import escape_text
+from m2cli.logs.escapes import escape_as_bytes
 from m2cli.logs.fast import split_fast
-from m2cli.logs.grammar import NOT_IN_CALENDAR, split_exact
+from m2cli.logs.formats import NO_SUCH_TIME
+from m2cli.logs.grammar import split_exact
 from m2cli.logs.lines import IS_IGNORED, cut_lines
 from m2cli.logs.requests import name_event_type, split_request
 from m2cli.logs.times import parse_time
@@ -77,7 +78,7 @@ def parse_block(data: bytes, place: Place, *, max_line_size: int) -> Intake:
     parts = parts.with_columns(parse_time(parts))
     is_dated = parts.get_column("event_time").is_not_null()
     if not is_dated.all():
-        faults.append(_fail(lines.join(parts.filter(~is_dated), on="position_in_source", how="semi"), NOT_IN_CALENDAR))
+        faults.append(_fail(lines.join(parts.filter(~is_dated), on="position_in_source", how="semi"), NO_SUCH_TIME))
         parts = parts.filter(is_dated)
     rejects = make_rejects(pl.concat([bad, *faults]).sort("line_number"), origin)
     return Intake(_make_events(parts, origin), rejects, line_count, len(declined) - len(candidates))
@@ -124,16 +125,21 @@ def _null_if_none(name: str, *others: str) -> pl.Expr:
 def _make_events(parts: pl.DataFrame, origin: Origin) -> pl.DataFrame:
     columns = [name for name in ("user_agent", "referrer") if name in parts.columns]
     events = split_request(parts.with_columns(_null_if_none("request"))).with_columns(
-        pl.concat_str(pl.lit(f"{origin.part_id}-"), pl.col("position_in_source").cast(pl.String)).alias("event_id"),
+        name_events(pl.lit(f"{origin.part_id}-")),
         pl.col("status").cast(pl.Int32, strict=False),
         pl.col("bytes").cast(pl.Int64, strict=False),
-        pl.col("host").alias("ip"),
+        _null_if_none("host").alias("ip"),
         _null_if_none("user", '""').alias("customer_id"),  # Apache's empty user
         *map(_null_if_none, columns),
         *origin.columns("source", "part_id", "arrival_time"),
     )
     events = events.with_columns(name_event_type(), *_collect_attributes(events))
     return events.select(name for name in EVENT_SCHEMA if name in events.columns)
+
+
+def name_events(prefix: pl.Expr) -> pl.Expr:
+    """`event_id`: `prefix`, which is the part and a hyphen, and `position_in_source` (DESIGN 3.2)."""
+    return pl.concat_str(prefix, pl.col("position_in_source").cast(pl.String)).alias("event_id")
 
 
 def _collect_attributes(events: pl.DataFrame) -> list[pl.Series]:
@@ -163,5 +169,5 @@ def _collect_attributes(events: pl.DataFrame) -> list[pl.Series]:
 
 def make_rejects(lines: pl.DataFrame, origin: Origin) -> pl.DataFrame:
     """The rejects of `lines`, which has the columns of `lines.cut_lines` and `reason`."""
-    raw = pl.Series("raw", [escape_text(line) for line in lines.get_column("line")], dtype=pl.String)
+    raw = pl.Series("raw", [escape_as_bytes(line) for line in lines.get_column("line")], dtype=pl.String)
     return lines.with_columns(raw, *origin.columns("source", "part_id", "file", "arrival_time")).select(*REJECT_SCHEMA)

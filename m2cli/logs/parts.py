@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from m2cli.logs.streams import CutError
 from m2cli.logs.times import find_time
+from m2cli.texts import printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,13 +60,16 @@ class Settled(NamedTuple):
 def name_source(path: Path) -> str:
     """The log that the file at `path` is of: its absolute path without what rotation and compression added.
 
+    Bytes of it that are no UTF-8 are `\\xhh`.
+
+    >>> from pathlib import Path
     >>> name_source(Path("/logs/access.log-20261122.gz"))
     '/logs/access.log'
     """
     name = _COMPRESSED.sub("", path.name) or path.name
     for rotated in _ROTATED:
         name = rotated.sub("", name) or name
-    return str(path.parent.resolve() / name)
+    return printable_path(path.parent.resolve() / name)
 
 
 def find_first_line(pieces: Iterable[bytes]) -> bytes | None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from m2cli.errors import UsageError
-from m2cli.logs.blocks import Block, cut_blocks
+from m2cli.logs.blocks import cut_blocks
+from m2cli.logs.bundles import Portion, bundle_portions, parse_bundle
 from m2cli.logs.formats import LogFormat, find_format
 from m2cli.logs.inputs import FileInput, PipeInput, open_input
-from m2cli.logs.parse import Origin, Place, count_rejects_from, parse_block, reject_line
+from m2cli.logs.parse import Origin, count_rejects_from
 from m2cli.logs.parts import Likeness, name_part, settle_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -74,44 +76,51 @@ class AccessLog:
     rule: LogRule
 
     def read(self, tell: Callable[[int], None] | None = None) -> Iterator[Intake]:
-        """The events and rejects of all parts, a block at a time; see `parse_block` for the columns.
+        """The events and rejects of all parts, a block or many small parts at a time; columns as of `parse_block`.
 
-        `tell` is called after each block with the number of bytes on disk that have been read so far. Raises
+        `tell` is called after each of them with the number of bytes on disk that have been read so far. Raises
         `UnreadableSourceError` where a file cannot be read on.
         """
+        line_count = 0
+        with closing(self._cut_parts()) as portions:
+            for parsed in _map_ahead(self._parse, bundle_portions(portions, self.rule.max_line_size)):
+                line_count = 0 if parsed.begins_part else line_count
+                yield count_rejects_from(parsed.intake, line_count)
+                line_count += parsed.intake.read_count
+                if tell:
+                    tell(parsed.done)
+
+    def _cut_parts(self) -> Generator[Portion]:
         done = 0
         for part in self.parts:
             with part.file.open_text(self.rule.block_size) as text:
-                for intake in _read_part(text.pieces, part.origin, self.rule):
-                    yield intake
-                    if tell:
-                        tell(done + text.reader.read_size)
+                for block in cut_blocks(text.pieces, self.rule.block_size, self.rule.max_line_size):
+                    yield Portion(block, part.origin, done + text.reader.read_size)
                 done += text.reader.read_size
 
-
-def _read_part(pieces: Iterator[bytes], origin: Origin, rule: LogRule) -> Iterator[Intake]:
-    def parse(block: Block) -> Intake:
-        place = Place(rule.log_format, origin, block.position)
-        if block.fault:
-            return reject_line(block.data, place, block.fault)
-        return parse_block(block.data, place, max_line_size=rule.max_line_size)
-
-    line_count = 0
-    for intake in _map_ahead(parse, cut_blocks(pieces, rule.block_size, rule.max_line_size)):
-        yield count_rejects_from(intake, line_count)
-        line_count += intake.read_count
+    def _parse(self, bundle: Sequence[Portion]) -> _Parsed:
+        intake = parse_bundle(bundle, self.rule.log_format, max_line_size=self.rule.max_line_size)
+        return _Parsed(intake, bundle[-1].block.position == 0, bundle[-1].done)
 
 
-def _map_ahead(work: Callable[[Block], Intake], blocks: Iterator[Block]) -> Iterator[Intake]:
-    """What `work` makes of each of `blocks`, in order, begun before it is asked for.
+class _Parsed(NamedTuple):
+    """What a bundle became, whether a part begins with it, and the bytes on disk that were read up to its end."""
+
+    intake: Intake
+    begins_part: bool
+    done: int
+
+
+def _map_ahead(work: Callable[[list[Portion]], _Parsed], bundles: Iterable[list[Portion]]) -> Iterator[_Parsed]:
+    """What `work` makes of each of `bundles`, in order, begun before it is asked for.
 
     A column function keeps one core busy: two blocks at a time take two, and the next can be decompressed meanwhile.
     """
     with ThreadPoolExecutor(_BLOCKS_AT_A_TIME) as pool:
-        waiting: deque[Future[Intake]] = deque()
+        waiting: deque[Future[_Parsed]] = deque()
         try:
-            for block in blocks:
-                waiting.append(pool.submit(work, block))
+            for bundle in bundles:
+                waiting.append(pool.submit(work, bundle))
                 if len(waiting) > _BLOCKS_AT_A_TIME:
                     yield waiting.popleft().result()
             while waiting:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from m2cli.events import TIME
-from m2cli.logs.formats import CLOCK, DATE, ZONE
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from m2cli.logs.formats import CLOCK, DATE, MONTHS, ZONE
 
 _DIGITS = 0x0F0F000F0F000F0F
 """In the eight bytes of `10:05:03`, the bits that are the digits' values."""
@@ -61,8 +58,11 @@ def find_time(line: bytes) -> datetime | None:
     found = _STAMP.search(line)
     if not found:
         return None
-    parts = [
-        pl.Series(name, [part.decode()]) for name, part in zip(("date", "clock", "zone"), found.groups(), strict=True)
-    ]
-    time: datetime | None = parse_time(pl.DataFrame(parts)).item()
-    return time
+    # `parse_time` takes 3 ms for one, and there may be thousands of files.
+    date, clock, zone = (part.decode() for part in found.groups())
+    day, month, year = date.split("/")
+    try:
+        minute = datetime.fromisoformat(f"{year}-{MONTHS.index(month) + 1:02}-{day}T{clock[:5]}{zone}")
+    except ValueError:
+        return None
+    return (minute + timedelta(seconds=int(clock[6:]))).astimezone(UTC)

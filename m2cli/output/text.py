@@ -22,7 +22,7 @@ def _measure_character(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def cut_text(text: str, width: int) -> str:
+def cut_text(text: str, width: int, ellipsis: str = "…") -> str:
     """`text`, or if it is wider than `width`, its beginning and an ellipsis.
 
     >>> cut_text("recommendation", 6)
@@ -33,7 +33,7 @@ def cut_text(text: str, width: int) -> str:
     used, kept = 0, []
     for character in text:
         used += _measure_character(character)
-        if used > width - 1:
+        if used > width - len(ellipsis):
             break
         kept.append(character)
-    return "".join(kept) + "…"
+    return "".join(kept) + ellipsis

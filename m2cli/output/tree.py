@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.output.text import cut_text, measure_text
+from m2cli.runs.trace import format_time
 from m2cli.stages.trace import CYCLE, ORPHAN
 from m2cli.texts import escape_text
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
 
 _CHOSEN, _COMPETITOR, _MISSING = "●", "○", "◌"
+# What stands for them on a terminal that has only ASCII.
+_ASCII_ELLIPSIS = "..."
+_TO_ASCII = str.maketrans("●○◌├└─", "*o?|+-") | {ord("…"): _ASCII_ELLIPSIS}
 _COMPETITORS_SHOWN = 5
 _ENDS_SHOWN = 15
 # These are told by their URL even where they have an entity.
@@ -32,22 +36,37 @@ class _Line(NamedTuple):
     detail: str = ""
 
 
-def render_tree(trace: Trace, *, is_whole: bool = False) -> list[str]:
+def render_tree(
+    trace: Trace, *, is_whole: bool = False, width: int | None = None, ascii_only: bool = False
+) -> list[str]:
     """The lines of `trace`: time in UTC, the tree, and what is known of each event.
 
     Unless `is_whole`, only the first five of many competitors are shown, by position, the two ends of a long
-    path, and the first sixty columns of a long text. Text of the data is escaped.
+    path, and the first sixty columns of a long text. Text of the data is escaped. Lines are cut at `width`
+    columns, all of them. `ascii_only` draws with ASCII's marks, and escapes all other characters.
     """
     lines = [*_head(trace), *_body(trace, is_whole=is_whole)]
+    notes = list(_notes(trace))
+    if ascii_only:
+        lines = [line._replace(label=_to_ascii(line.label), detail=_to_ascii(line.detail)) for line in lines]
+        notes = [_to_ascii(note) for note in notes]
+    ellipsis = _ASCII_ELLIPSIS if ascii_only else "…"
     if not is_whole:
-        lines = [line._replace(label=_cut(line.label), detail=_cut(line.detail)) for line in lines]
+        lines = [line._replace(label=_cut(line.label, ellipsis), detail=_cut(line.detail, ellipsis)) for line in lines]
+    rows = [*_lay_out(lines), *notes]
+    return rows if width is None else [cut_text(row, width, ellipsis) for row in rows]
+
+
+def _lay_out(lines: list[_Line]) -> Iterator[str]:
     width = max(measure_text(line.label) for line in lines)
     times = _format_times([line.time for line in lines])
-    rows = (
-        f"{time}  {line.label}{' ' * (width - measure_text(line.label))}  {line.detail}".rstrip()
-        for time, line in zip(times, lines, strict=True)
-    )
-    return [*rows, *_notes(trace)]
+    for time, line in zip(times, lines, strict=True):
+        gap = " " * (width - measure_text(line.label))
+        yield f"{time}  {line.label}{gap}  {line.detail}".rstrip()
+
+
+def _to_ascii(text: str) -> str:
+    return text.translate(_TO_ASCII).encode("ascii", "backslashreplace").decode()
 
 
 def _head(trace: Trace) -> Iterator[_Line]:
@@ -129,9 +148,9 @@ def _format_money(amount: Decimal) -> str:
     return f"{cents if cents == amount else amount.normalize():,f}"
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, ellipsis: str) -> str:
     indent = text[: len(text) - len(text.lstrip(" "))]
-    return indent + cut_text(text[len(indent) :], _LABEL_WIDTH)
+    return indent + cut_text(text[len(indent) :], _LABEL_WIDTH, ellipsis)
 
 
 def _format_times(times: Iterable[datetime | None]) -> list[str]:
@@ -158,12 +177,8 @@ def _notes(trace: Trace) -> Iterator[str]:
     if len(trace.occurrences) > 1:
         shown_time = trace.steps["event_time"][-1]
         yield ""
-        yield f"{len(trace.occurrences)} events have this id; above is that of {_iso(shown_time)}"
+        yield f"{len(trace.occurrences)} events have this id; above is that of {format_time(shown_time)}"
         others = [time for time in trace.occurrences if time != shown_time]
-        yield from (f"  another: {_iso(time)}" for time in others[:_COMPETITORS_SHOWN])
+        yield from (f"  another: {format_time(time)}" for time in others[:_COMPETITORS_SHOWN])
         if len(others) > _COMPETITORS_SHOWN:
             yield f"  … and {len(others) - _COMPETITORS_SHOWN} more"
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

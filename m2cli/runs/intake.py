@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import sys
+import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from m2cli.errors import NotConservedError, TooManyRejectsError, UnreadableSourceError, UsageError
-from m2cli.files.find import PACKED_SUFFIXES, PARQUET_MAGIC, SUFFIXES
+from m2cli.files.find import PACKED_SUFFIXES, PARQUET_MAGIC, SUFFIXES, examine_pipe, list_event_files, printable
+from m2cli.files.paths import expand_glob, list_files
 from m2cli.files.read import FileRule, find_files, read_event_files
 from m2cli.logs.read import AccessLog, LogRule, open_access_log
+from m2cli.logs.streams import CountingReader
 from m2cli.runs.progress import Step, Tell, tell_nobody
 from m2cli.stages.redaction import RedactionRule, redact
 
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
     from m2cli.settings import RejectLimit
 
 STDIN = "-"
+STDIN_ALONE = "`-` reads stdin, alone; name files, or pipe all of them in"
+HEAD_BYTES = len(PARQUET_MAGIC)
+SPOOL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,31 +101,49 @@ class Reading(NamedTuple):
 
     pieces: Iterator[Intake]
     passed_over: tuple[str, ...]
-    """Logs that hold nothing else than another that is read."""
+    """Logs that hold nothing else than another that is read, and event files that were named before."""
     is_all_logs: bool
     """Whether every event will be a line of an access log."""
+    paths: tuple[Path, ...]
+    """Where the input lies, in full, but for stdin."""
+
+
+class _Parted(NamedTuple):
+    """The inputs apart: access logs and event files by name, and stdin where it is one of them."""
+
+    logs: list[str]
+    files: list[str]
+    stdin: CountingReader | None
+    is_stdin_events: bool
 
 
 def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: Tell = tell_nobody) -> Reading:
     """The events and rejects of all `inputs`, piece by piece, with secrets redacted (DESIGN 6.6).
 
-    An input is a file, a folder of event files, a glob, or - for an access log on stdin. Raises at once
+    An input is a file, a folder of event files or of access logs, a glob, or - for stdin. Raises at once
     `UnreadableSourceError` for what is not there or may not be read, `UsageError` for a rule that does not fit.
     """
-    logs, files = _part_inputs(inputs, is_all_logs=rule.log_format is not None)
-    if rule.mapping and not files:
+    parted = _part_inputs(inputs, is_all_logs=rule.log_format is not None)
+    has_files = bool(parted.files) or parted.is_stdin_events
+    if rule.mapping and not has_files:
         raise UsageError("`--map` is for event files, and all inputs are access logs")
     pieces: list[Iterator[Intake]] = []
     passed_over: tuple[str, ...] = ()
-    if logs:
-        log = _open_logs(logs, rule, now)
+    paths = [Path(log).resolve() for log in parted.logs]
+    file_rule = FileRule(mapping=rule.mapping, time_zone=rule.time_zone)
+    if parted.logs or (parted.stdin and not parted.is_stdin_events):
+        log = _open_logs(parted, rule, now)
         passed_over = log.passed_over
         pieces.append(log.read(lambda done: tell(Step("reading", done, log.total_size or None, "bytes"))))
-    if files:
-        file_rule = FileRule(mapping=rule.mapping, time_zone=rule.time_zone)
-        read = read_event_files(find_files(files), file_rule, arrival_time=now)
-        pieces.append(_tell_events(read, tell))
-    return Reading(_redact(chain.from_iterable(pieces), rule.redaction), passed_over, not files)
+    if parted.files:
+        found = find_files(parted.files)
+        named = Counter(printable(Path(name)) for name in parted.files)
+        passed_over += tuple(sorted((named - Counter(file.name for file in found)).elements()))
+        paths += [file.path for file in found]
+        pieces.append(_tell_events(read_event_files(found, file_rule, arrival_time=now), tell))
+    if parted.stdin and parted.is_stdin_events:
+        pieces.append(_tell_events(_read_piped_events(parted.stdin, file_rule, now), tell))
+    return Reading(_redact(chain.from_iterable(pieces), rule.redaction), passed_over, not has_files, tuple(paths))
 
 
 def _redact(pieces: Iterator[Intake], rule: RedactionRule) -> Iterator[Intake]:
@@ -133,44 +159,96 @@ def _tell_events(pieces: Iterator[Intake], tell: Tell) -> Iterator[Intake]:
         tell(Step("reading", done, None, "events"))
 
 
-def _open_logs(logs: Sequence[str], rule: IntakeRule, now: datetime) -> AccessLog:
+def _open_logs(parted: _Parted, rule: IntakeRule, now: datetime) -> AccessLog:
     log_rule = LogRule(format=rule.log_format or "combined")
-    if list(logs) == [STDIN]:
-        return open_access_log(sys.stdin.buffer, log_rule, arrival_time=now)
-    if STDIN in logs:
-        raise UsageError("`-` reads stdin, alone; name files, or pipe all of them in")
-    return open_access_log([Path(log) for log in logs], log_rule, arrival_time=now)
+    if parted.stdin and not parted.is_stdin_events:
+        if parted.logs:
+            raise UsageError(STDIN_ALONE)
+        return open_access_log(cast("BinaryIO", parted.stdin), log_rule, arrival_time=now)
+    return open_access_log([Path(log) for log in parted.logs], log_rule, arrival_time=now)
 
 
-def _part_inputs(inputs: Sequence[str], *, is_all_logs: bool) -> tuple[list[str], list[str]]:
-    """Access logs and event files apart; a glob that no shell has expanded is expanded here."""
+def _read_piped_events(stdin: CountingReader, rule: FileRule, now: datetime) -> Iterator[Intake]:
+    """The events on stdin, by way of a file, for Parquet has its index at its end; it is gone when they are read."""
+    with tempfile.NamedTemporaryFile(prefix="m2-") as spool:
+        with _reading_stdin():
+            shutil.copyfileobj(cast("BinaryIO", stdin), spool, SPOOL_BYTES)
+            spool.flush()
+        yield from read_event_files([examine_pipe(Path(spool.name), STDIN, now)], rule, arrival_time=now)
+
+
+def _part_inputs(inputs: Sequence[str], *, is_all_logs: bool) -> _Parted:
+    """Access logs and event files apart; a glob that no shell has expanded is expanded here, and a folder is."""
     logs: list[str] = []
     files: list[str] = []
     for name in inputs:
-        for path in _expand(name):
-            is_file = path != STDIN and not is_all_logs and _holds_events(Path(path))
-            (files if is_file else logs).append(path)
-    return logs, files
+        for path in _expand(name) if name != STDIN else ():
+            of_folder = _list_folder(Path(path), is_all_logs=is_all_logs) if Path(path).is_dir() else None
+            is_file = of_folder.is_events if of_folder else not is_all_logs and _holds_events(Path(path))
+            (files if is_file else logs).extend(of_folder.files if of_folder else [path])
+    if inputs.count(STDIN) > 1:
+        raise UsageError(STDIN_ALONE)
+    stdin = _open_stdin() if STDIN in inputs else None
+    with _reading_stdin():
+        is_stdin_events = stdin is not None and not is_all_logs and _is_events(stdin.peek(HEAD_BYTES))
+    return _Parted(logs, files, stdin, is_stdin_events)
+
+
+class _Folder(NamedTuple):
+    files: list[str]
+    is_events: bool
+
+
+def _list_folder(folder: Path, *, is_all_logs: bool) -> _Folder:
+    """The event files below `folder`; where there are none, the files in it, which are access logs.
+
+    The folder itself where it has neither: whoever opens it says so.
+    """
+    try:
+        events = [] if is_all_logs else list_event_files(folder)
+        logs = [] if events else list_files(folder)
+    except PermissionError as error:
+        raise UnreadableSourceError(printable(folder), "no right to read it") from error
+    is_events = bool(events) or not (logs or is_all_logs)
+    return _Folder([str(path) for path in events or logs or [folder]], is_events)
+
+
+def _open_stdin() -> CountingReader:
+    if sys.stdin is None or sys.stdin.closed:
+        raise UnreadableSourceError(STDIN, "stdin is closed")
+    return CountingReader(sys.stdin.buffer)
+
+
+@contextmanager
+def _reading_stdin() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnreadableSourceError(STDIN, error.strerror or str(error)) from error
 
 
 def _holds_events(path: Path) -> bool:
-    """Whether `path` is a folder or a file of events, by its name, else by its first bytes; a log if neither says."""
-    if path.is_dir():
-        return True
+    """Whether `path` is a file of events, by its name, else by its first bytes; a log if neither says."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED_SUFFIXES]
     if suffixes and suffixes[-1] in SUFFIXES:
         return True
     if not path.is_file() or not os.access(path, os.R_OK):
         return False  # whoever opens it says why it cannot be read
     with path.open("rb") as file:
-        head = file.read(len(PARQUET_MAGIC))
+        return _is_events(file.read(HEAD_BYTES))
+
+
+def _is_events(head: bytes) -> bool:
+    """Whether a file or a pipe that begins so is Parquet or NDJSON."""
     return head == PARQUET_MAGIC or head.startswith(b"{")
 
 
 def _expand(name: str) -> list[str]:
-    if name == STDIN or Path(name).exists() or not glob.has_magic(name):
+    if not name:
+        raise UsageError("an input is empty; name a file, a folder, a glob, or - for stdin")
+    if Path(name).exists() or not glob.has_magic(name):
         return [name]
-    found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # patterns may be absolute, which Path.glob refuses
+    found = expand_glob(name)
     if not found:
         raise UnreadableSourceError(name, "no file matches")
     return found

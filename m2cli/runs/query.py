@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import tempfile
 from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
 
-from m2cli.errors import UnreadableSourceError, UsageError
-from m2cli.lake.snapshot import read_snapshot
-from m2cli.lake.views import define_views, quote
+from m2cli.errors import UsageError
+from m2cli.lake.snapshot import BrokenLakeError, read_snapshot
+from m2cli.lake.views import VIEWS, define_views, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import pyarrow as pa
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 100_000
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+# A PIVOT becomes several statements, which make a type and then read; with it in them COPY and CREATE are `MULTI` too.
+_READING_WORDS = frozenset({"pivot", "select", "from", "with", "describe", "summarize", "("})
 # Types that neither Polars nor Parquet has; they come as DuckDB's text.
-_ONLY_DUCKDBS = re.compile(r"INTERVAL|BIT|UNION|TIME WITH TIME ZONE|TIMETZ|VARIANT|GEOMETRY|BIGNUM|VARINT|TIME_NS")
+_ONLY_DUCKDBS = re.compile(
+    r"INTERVAL|BIT|UNION|TIME WITH TIME ZONE|TIMETZ|VARIANT|GEOMETRY|BIGNUM|VARINT|TIME_NS|TIMESTAMP_S"
+)
 _TIMES = re.compile(r"TIMESTAMP(TZ| WITH TIME ZONE)")
 
 
@@ -59,7 +64,7 @@ def _open(connection: duckdb.DuckDBPyConnection, lake: Path, snapshot: Snapshot,
     files = [lake / file.path for file in snapshot.files]
     for statement in (
         "SET TimeZone = 'UTC'",
-        f"SET temp_directory = '{spill}'",
+        f"SET temp_directory = {quote(Path(spill))}",
         *define_views(lake, snapshot),
         f"SET allowed_paths = [{', '.join(map(quote, files))}]",
         "SET enable_external_access = false",
@@ -70,13 +75,42 @@ def _open(connection: duckdb.DuckDBPyConnection, lake: Path, snapshot: Snapshot,
 
 def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raise `UsageError` for all that could write: `COPY` could, to the very files that may be read."""
-    statements = connection.extract_statements(sql)
+    statements = connection.extract_statements(_check_text(sql))
     if len(statements) != 1:
         raise UsageError(f"one statement is asked for, here are {len(statements)}")
-    if statements[0].type not in _READING:
-        raise UsageError(f"`{statements[0].type.name}` is not allowed; `m2 query` reads only, with SELECT")
-    if statements[0].type == duckdb.StatementType.EXPLAIN and re.search(r"\banalyze\b", sql, re.IGNORECASE):
+    kind, words = statements[0].type, _split_words(sql)
+    if kind not in _READING and not (kind == duckdb.StatementType.MULTI and words[0] in _READING_WORDS):
+        name = f"{words[0].upper()} with a PIVOT" if kind == duckdb.StatementType.MULTI else kind.name
+        raise UsageError(f"`{name}` is not allowed; `m2 query` reads only, with SELECT")
+    if kind == duckdb.StatementType.EXPLAIN and _runs_what_it_explains(words):
         raise UsageError("EXPLAIN ANALYZE runs what it explains and is not allowed; use EXPLAIN")
+
+
+def _check_text(sql: str) -> str:
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the SQL is not UTF-8 at character {error.start + 1}; save or type it as UTF-8") from error
+    return sql
+
+
+def _split_words(sql: str) -> list[str]:
+    """The words and signs of `sql` in small letters, without quotes of names and without comments."""
+    text, tokens = sql.encode(), duckdb.tokenize(sql)
+    ends = [*(start for start, _ in tokens[1:]), len(text)]
+    return [
+        text[start:end].decode(errors="replace").strip().strip('"').lower()
+        for (start, kind), end in zip(tokens, ends, strict=True)
+        if kind != duckdb.token_type.comment
+    ]
+
+
+def _runs_what_it_explains(words: list[str]) -> bool:
+    """Whether an EXPLAIN is one with ANALYZE, as a word or, before the first `)`, among its options."""
+    if words[1:2] != ["("]:
+        return words[1:2] in (["analyze"], ["analyse"])
+    options = words[: words.index(")")]
+    return "analyze" in options or "analyse" in options
 
 
 def _fetch(relation: duckdb.DuckDBPyRelation, lake: Path) -> Iterator[pl.DataFrame]:
@@ -120,11 +154,19 @@ def _explain(lake: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.IOException as error:
-        reason = "a file of it is gone or damaged; was it replaced meanwhile?"
-        raise UnreadableSourceError(lake, f"{reason} ({_first_line(error)})") from error
+        raise BrokenLakeError(lake, error) from error
     except duckdb.Error as error:
-        raise UsageError("\n".join(line for line in str(error).splitlines() if line.strip())) from error
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise UsageError("\n".join(_offer_view(lines))) from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _offer_view(lines: list[str]) -> Iterator[str]:
+    """DuckDB's words, with a view where it offers one of its own tables for a name that it does not know."""
+    unknown = re.search(r"Table with name (\S+) does not exist", lines[0])
+    for line in lines:
+        offered = re.fullmatch(r'Did you mean "(.+)"\?', line)
+        if unknown and offered and offered[1] not in VIEWS:
+            near = get_close_matches(unknown[1], VIEWS, n=1)
+            yield f'Did you mean "{near[0]}"?' if near else f"The views are {', '.join(VIEWS)}."
+        else:
+            yield line

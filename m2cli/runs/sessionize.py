@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli import visits as kernel
-from m2cli.errors import NotConservedError
+from m2cli.errors import NotConservedError, UsageError
 from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA
+from m2cli.files.find import printable
 from m2cli.lake.stage import StagedLake, stage_lake
 from m2cli.runs.intake import IntakeRule, Tally, open_input
 from m2cli.runs.progress import Step, Tell, tell_nobody
@@ -51,7 +52,7 @@ class SessionizeFacts:
 
     tally: Tally
     passed_over: tuple[str, ...]
-    """Logs that hold nothing else than another that was read."""
+    """Logs that hold nothing else than another that was read, and event files that were named before."""
     event_count: int
     duplicate_count: int
     id_reused_count: int
@@ -84,7 +85,7 @@ def sessionize(
     written, `TooManyRejectsError` above `max_rejects`.
     """
     with stage_lake(lake, replace=rule.replace) as staged:
-        taken = _take_in(inputs, rule, now, tell)
+        taken = _take_in(inputs, lake, rule, now, tell)
         taken.tally.check(rule.max_rejects)
         staged.write_rejects(taken.rejects)
         facts = _write_visits(staged, taken, rule, tell)
@@ -92,10 +93,11 @@ def sessionize(
     return facts
 
 
-def _take_in(inputs: Sequence[str], rule: SessionizeRule, now: datetime, tell: Tell) -> _Taken:
+def _take_in(inputs: Sequence[str], lake: Path, rule: SessionizeRule, now: datetime, tell: Tell) -> _Taken:
     tally = Tally()
     events, rejects = [pl.DataFrame(schema=_NEEDED)], [pl.DataFrame(schema=REJECT_SCHEMA)]
     reading = open_input(inputs, rule.intake, now=now, tell=tell)
+    _refuse_own_input(reading.paths, lake)
     for piece in reading.pieces:
         tally.add(piece)
         events.append(piece.events)
@@ -109,6 +111,13 @@ def _take_in(inputs: Sequence[str], rule: SessionizeRule, now: datetime, tell: T
         passed_over=reading.passed_over,
         is_all_logs=reading.is_all_logs,
     )
+
+
+def _refuse_own_input(paths: Sequence[Path], lake: Path) -> None:
+    """What is read cannot be what is replaced: the new lake would lack what was not read of the old."""
+    own = next((path for path in paths if path.is_relative_to(lake.resolve())), None)
+    if own:
+        raise UsageError(f"`{printable(own)}` is part of `{lake}`, which is to be replaced; make another lake of it")
 
 
 def _write_visits(staged: StagedLake, taken: _Taken, rule: SessionizeRule, tell: Tell) -> SessionizeFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -12,13 +13,15 @@ from m2cli.runs.trace_reader import ROW, SHOWN, EventReader, Traced, gather_caus
 from m2cli.stages.trace import CYCLE, ORPHAN, ROOT, Paths, count_competitors, find_competitors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # Bounds the memory of `trace_events`: all events of these starts' visits are held, and each takes about 0.7
 # kB.
 _STARTS_AT_ONCE = 100_000
 _STEPS_AT_ONCE = 500_000
+# Types are an open set; `m2 query` lists them all.
+_TYPES_NAMED = 12
 
 
 class UnknownEventError(M2Error):
@@ -27,6 +30,17 @@ class UnknownEventError(M2Error):
     def __init__(self, event_id: str, lake: Path) -> None:
         self.event_id, self.lake = event_id, lake
         super().__init__(f"no event `{event_id}` in the lake `{lake}`")
+
+
+class UnknownTypeError(M2Error):
+    """A type that no event of the lake has; the message offers the nearest."""
+
+    def __init__(self, event_type: str, lake: Path, known: Sequence[str]) -> None:
+        self.event_type, self.lake, self.known = event_type, lake, known
+        near = get_close_matches(event_type, known, n=1)
+        there = ", ".join(f"`{name}`" for name in known[:_TYPES_NAMED]) or "no types"
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {there}"
+        super().__init__(f"no event of type `{event_type}` in the lake `{lake}`; {hint}")
 
 
 class Trace(NamedTuple):
@@ -76,10 +90,15 @@ def trace_events(lake: Path, event_type: str = "purchase") -> Iterator[pl.DataFr
 
     Columns: `event_id`, `event_time`, `root_id` (null for orphans and cycles), `is_orphan`, `is_cycle`,
     `missing_cause_id`, and `chain`: a list of structs, the root first, with the columns `trace_reader.SHOWN`
-    and `competitors`, the number of shows that had the same cause.
+    and `competitor_count`, the number of shows that had the same cause.
+
+    Raises `UnknownTypeError` with the first frame if there is no such event, `UnreadableSourceError` for a lake
+    that cannot be read.
     """
     reader = EventReader(lake)
     starts = reader.locate(pl.col("event_type") == event_type)
+    if starts.is_empty():
+        raise UnknownTypeError(event_type, lake, reader.list_types())
     for some in starts.iter_slices(_STARTS_AT_ONCE):
         traced = gather_competitors(reader, gather_causes(reader, some), some)
         for paths in _cut(traced.paths):
@@ -99,10 +118,10 @@ def _cut(paths: Paths) -> Iterator[Paths]:
 
 def _nest(traced: Traced, paths: Paths) -> pl.DataFrame:
     told, (steps, ends) = traced.events.select(SHOWN), paths
-    competitors = count_competitors(traced.events, traced.cause_row, steps["row"])
+    competitor_count = count_competitors(traced.events, traced.cause_row, steps["row"])
     chains = (
         steps.hstack(told.gather(steps["row"]))
-        .select("trace", chain=pl.struct(*SHOWN, competitors=competitors))
+        .select("trace", chain=pl.struct(*SHOWN, competitor_count=competitor_count))
         .group_by("trace", maintain_order=True)
         .agg(pl.col("chain").reverse())
     )
@@ -133,15 +152,21 @@ def trace_to_dict(trace: Trace) -> dict[str, Any]:
         "is_orphan": trace.end == ORPHAN,
         "is_cycle": trace.end == CYCLE,
         "missing_cause_id": trace.missing_cause_id,
-        "occurrences": [_format_time(time) for time in trace.occurrences],
+        "occurrences": [format_time(time) for time in trace.occurrences],
         "chain": chain,
     }
 
 
 def _to_json(event: dict[str, Any]) -> dict[str, Any]:
     money = None if event["amount"] is None else str(event["amount"])
-    return event | {"event_time": _format_time(event["event_time"]), "amount": money}
+    return event | {"event_time": format_time(event["event_time"]), "amount": money}
 
 
-def _format_time(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def format_time(time: datetime) -> str:
+    """`time` as ISO 8601 in UTC, as fine as it needs, the same as in the results of `m2 query`.
+
+    >>> format_time(datetime(2026, 3, 1, 12, 0, 0, 500_000, UTC))
+    '2026-03-01T12:00:00.500Z'
+    """
+    fine = "microseconds" if time.microsecond % 1000 else "milliseconds" if time.microsecond else "seconds"
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=fine) + "Z"

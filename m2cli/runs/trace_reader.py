@@ -16,7 +16,7 @@ import polars as pl
 from m2cli.events import SHOW
 from m2cli.lake.layout import EVENTS
 from m2cli.lake.scan import scan_files
-from m2cli.lake.snapshot import read_snapshot
+from m2cli.lake.snapshot import BrokenLakeError, read_snapshot
 from m2cli.stages.trace import Paths, find_causes, unfold_causes
 
 if TYPE_CHECKING:
@@ -57,21 +57,30 @@ class Traced(NamedTuple):
 
 
 class EventReader:
-    """Reads the events of one lake by what is known of them; `lake_row` numbers the rows of all its files."""
+    """Reads the events of one lake by what is known of them; `lake_row` numbers the rows of all its files.
+
+    What reads raises `BrokenLakeError` where a file is not as the snapshot says.
+    """
 
     def __init__(self, lake: Path) -> None:
+        self.lake = lake
         files = [file for file in read_snapshot(lake).files if file.kind == EVENTS.name]
         self._paths = [lake / file.path for file in files]
         self._offsets = [0, *accumulate(file.row_count for file in files)]
 
     def find(self, condition: pl.Expr) -> pl.DataFrame:
         """The events that fulfil `condition`, with the columns `SHOWN` and `lake_row`."""
-        return self._scan(0, len(self._paths)).filter(condition).select(*SHOWN, ROW).collect()
+        return self._collect(self._scan_all().filter(condition).select(*SHOWN, ROW))
 
     def locate(self, condition: pl.Expr) -> pl.DataFrame:
         """Only `event_time`, `visit_id` and `lake_row` of those events; half the cost."""
         columns = ("event_time", "visit_id", ROW)
-        return self._scan(0, len(self._paths)).filter(condition).select(columns).collect()
+        return self._collect(self._scan_all().filter(condition).select(columns))
+
+    def list_types(self) -> list[str]:
+        """The types of all events."""
+        types = self._collect(self._scan_all().select(pl.col("event_type").unique()))
+        return types["event_type"].drop_nulls().sort().to_list()
 
     def read_visits(self, events: pl.DataFrame) -> pl.DataFrame:
         """All events of the visits that `events` belong to."""
@@ -82,7 +91,16 @@ class EventReader:
             return pl.concat([self._read_visit(*place) for place in some.select(ROW, "visit_id").iter_rows()])
         first, last = self._file_of(some[ROW][0]), self._file_of(some[ROW][-1])
         visits = self._scan(first, last + 1).filter(is_in("visit_id", some["visit_id"]))
-        return visits.select(*SHOWN, ROW).collect()
+        return self._collect(visits.select(*SHOWN, ROW))
+
+    def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return rows.collect()
+        except (OSError, pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
+            raise BrokenLakeError(self.lake, error) from error
+
+    def _scan_all(self) -> pl.LazyFrame:
+        return self._scan(0, len(self._paths))
 
     def _scan(self, first: int, after: int) -> pl.LazyFrame:
         """The events of the files from number `first` to before number `after`."""
@@ -98,7 +116,8 @@ class EventReader:
         reach = _REACH
         while True:
             low, high = max(row - reach, first), min(row + reach, after)
-            part = self._scan(number, number + 1).slice(low - first, high - low).select(*SHOWN, ROW).collect()
+            rows = self._scan(number, number + 1).slice(low - first, high - low)
+            part = self._collect(rows.select(*SHOWN, ROW))
             is_of_visit = part["visit_id"] == visit_id
             if (low == first or not is_of_visit[0]) and (high == after or not is_of_visit[-1]):
                 return part.filter(is_of_visit)

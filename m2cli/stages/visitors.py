@@ -48,7 +48,9 @@ def assign_visitors(events: pl.DataFrame, rule: VisitorRule) -> IdentifiedEvents
     user agent alone is shared by thousands. By `ip` and by `session` the named column alone decides, even
     where the input has a `visitor_id`.
 
-    The rejects have all of `REJECT_SCHEMA`, `reason` "no visitor", and the row as JSON in `raw`.
+    The rejects have all of `REJECT_SCHEMA`: `reason` "no visitor", the row as JSON in `raw`, and as `file` the
+    `source` where there is none. Their `line_number` is null unless the events have one: it cannot be told from an
+    event.
     """
     visitors = _visitors(events, rule).alias("visitor_id")
     identified = events.with_columns(visitors)
@@ -121,6 +123,8 @@ def _digests(ip: pl.Series, user_agent: pl.Series | None) -> pl.Series:
 def _as_rejects(events: pl.DataFrame) -> pl.DataFrame:
     known = [pl.col(name) for name in REJECT_SCHEMA if name in events.columns and name not in {"reason", "raw"}]
     whole = pl.struct(pl.all()).struct.json_encode()
+    if "source" in events.columns and "file" not in events.columns:
+        known.append(pl.col("source").alias("file"))
     rejects = events.select(*known, reason=pl.lit(NO_VISITOR), raw=whole)
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in REJECT_SCHEMA.items() if name not in rejects.columns]
     return rejects.with_columns(absent).select(*REJECT_SCHEMA)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import TIME
+from m2cli.visits.check import check_events
 from m2cli.visits.cut import cut_visits
 from m2cli.visits.identify import identify_visits, number_visits
 from m2cli.visits.order import Keys, make_keys, order_events
@@ -43,7 +44,10 @@ def assign_visits(on_time: pl.DataFrame, state: VisitState, W: Watermark, rule: 
     - `ended`: a row for each visit that W has closed (VISIT_SCHEMA and `visit_number`), in order of start.
     - `duplicates`: events whose visitor, id and time an event earlier in the order has.
     - `state`: what the next call needs.
+
+    Raises `UsageError` for a visitor or time that is null, and for columns of other types.
     """
+    check_events(on_time, ("visitor_id", "event_time"))
     events = _join_pending(state.pending, on_time)
     opened = state.open_visits
     keys = make_keys(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import TIME
+from m2cli.visits.check import check_events
 
 if TYPE_CHECKING:
     from m2cli.visits.rules import VisitRule
@@ -31,7 +32,10 @@ def split_late(arrivals: pl.DataFrame, partitions: pl.DataFrame, W: Watermark, r
     `late` gains `late_reason` (late, after_flush, after_idle or new_partition: the first that holds)
     and `late_by` (Duration in µs: how far behind the larger of W and its own partition's watermark).
     `partitions` comes back with `watermark` and `latest_event_time` moved on by all arrivals.
+
+    Raises `UsageError` for a source or time that is null, and for columns of other types.
     """
+    check_events(arrivals, ("source", "event_time"))
     marks = _watermarks(arrivals, partitions, rule)
     before = marks["before"][partitions.height :]
     judged = arrivals.select("source", "event_time").with_columns(

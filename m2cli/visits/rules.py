@@ -14,7 +14,7 @@ _LONGEST = timedelta(days=36_525)  # keeps every sum of two durations and a time
 class VisitRule:
     """The limits of a visit (DESIGN 4.2 to 4.6).
 
-    Raises `UsageError` for a limit that is not above zero, or beyond a hundred years;
+    Raises `UsageError` for a limit that is no timedelta, not above zero, or beyond a hundred years;
     `max_out_of_orderness` may be zero.
     """
 
@@ -29,10 +29,17 @@ class VisitRule:
 
     def __post_init__(self) -> None:
         for name in ("inactivity", "max_duration", "max_out_of_orderness", "idle_after"):
-            value: timedelta = getattr(self, name)
-            least = timedelta(0) if name == "max_out_of_orderness" else timedelta(microseconds=1)
-            if not least <= value <= _LONGEST:
-                raise UsageError(f"`{name}` is {value}; it must be above zero and at most a hundred years")
+            value: object = getattr(self, name)
+            if not isinstance(value, timedelta):
+                raise UsageError(
+                    f"`{name}` is {value!r}, which is no timedelta; write `timedelta(minutes=30)` for `30m`"
+                )
+            may_be_zero = name == "max_out_of_orderness"
+            if value > _LONGEST or value < timedelta(0) or (not value and not may_be_zero):
+                least = "zero or more" if may_be_zero else "above zero"
+                raise UsageError(
+                    f"`{name}` is {value}; it must be {least} and at most a hundred years, as `30m` or `12h`"
+                )
 
 
 def microseconds(duration: timedelta) -> int:

@@ -49,7 +49,6 @@ def unwritable_folder(folder: Path) -> None:
 
 def folder_without_events(folder: Path) -> None:
     (folder / "empty").mkdir()
-    (folder / "empty" / "notes.txt").write_text("no events here")
 
 
 def clicks(folder: Path) -> None:

@@ -85,7 +85,8 @@ def test_bash_completes_verbs_options_values_and_files(folder: Path) -> None:
     script = f"""
 PATH={Path(M2).parent}:$PATH
 eval "$(m2 completion bash)"
-complete_words() {{ COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _m2_completion m2; echo "${{COMPREPLY[@]}}"; }}
+complete_words() {{
+COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _m2_completion m2; echo "${{COMPREPLY[@]}}"; }}
 complete_words m2 sess
 complete_words m2 query --format nd
 complete_words m2 sessionize --visitor se

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
-from m2cli.cli import VERBS
+from m2cli.cli import VERBS, m2
+from m2cli.stages.redaction import SECRET_NAMES
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -37,3 +39,13 @@ def test_a_page_is_what_the_code_says(name: str) -> None:
 def test_every_verb_is_documented_with_an_example(verb: str) -> None:
     section = PAGES["commands.md"].split(f"## m2 {verb}")[1]
     assert "Examples:" in section or verb == "ingest"
+
+
+@pytest.mark.parametrize("called", ["m2", *(f"m2 {verb.name}" for verb in VERBS), "m2 ingest access-log"])
+def test_the_help_of_a_verb_is_what_it_prints(called: str) -> None:
+    printed = CliRunner(env={"COLUMNS": "80"}).invoke(m2, [*called.split()[1:], "--help"], prog_name="m2").output
+    assert f"## {called}\n\n```\n{printed.rstrip()}\n```\n" in PAGES["commands.md"]
+
+
+def test_every_name_that_is_redacted_is_documented() -> None:
+    assert {line[3:-1] for line in PAGES["redaction.md"].splitlines() if line.startswith("- `")} == SECRET_NAMES

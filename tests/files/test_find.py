@@ -53,7 +53,7 @@ def test_hidden_and_underscored_names_are_left_out_of_folders(tmp_path: Path) ->
 
 def test_of_what_m2_wrote_only_the_events_are_events(tmp_path: Path) -> None:
     kept = parquet(tmp_path / "events" / "date=2019-10-01" / "a.parquet")
-    for name in ("visits", "rejects", "late", "duplicates"):
+    for name in ("visits", "rejects", "late", "duplicates", "truth"):
         parquet(tmp_path / name / "b.parquet")
     assert found(tmp_path) == found(tmp_path / "events") == [kept]
 
@@ -67,6 +67,33 @@ def test_a_glob_is_its_matches(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a1.log.csv"), write(tmp_path / "deep" / "a2.csv")
     assert found(f"{tmp_path}/*.csv") == [first]
     assert found(f"{tmp_path}/**/*.csv") == [first, second]
+
+
+def test_a_glob_of_folders_alone_is_the_files_in_them(tmp_path: Path) -> None:
+    files = [write(tmp_path / "a.csv"), write(tmp_path / "deep" / "er" / "b.csv")]
+    write(tmp_path / ".hidden" / "c.csv")
+    assert found(f"{tmp_path}/**") == found(f"{tmp_path}/**/**/*.csv") == files
+
+
+def test_a_glob_from_here_is_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "deep" / "a.csv")
+    monkeypatch.chdir(tmp_path)
+    assert [file.name for file in find_files(["**/*.csv"])] == ["deep/a.csv"]
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.csv", "/**"], ids=["a folder", "a glob", "a glob of folders"])
+def test_links_back_to_their_folder_are_followed_once(tmp_path: Path, pattern: str) -> None:
+    kept = write(tmp_path / "deep" / "a.csv")
+    for name in ("b", "c", "d"):  # 40 levels are followed before the system has enough: 3 to the 40th paths
+        (tmp_path / "deep" / name).symlink_to(".")
+    assert found(f"{tmp_path}{pattern}") == [kept]
+
+
+def test_a_folder_behind_a_link_is_read(tmp_path: Path) -> None:
+    kept = write(tmp_path / "elsewhere" / "a.csv")
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "link").symlink_to(tmp_path / "elsewhere")
+    assert found(tmp_path / "named") == [kept]
 
 
 def test_a_name_with_brackets_that_is_there_is_no_glob(tmp_path: Path) -> None:
@@ -87,6 +114,7 @@ KINDS = {
     "a mark before an object": (b'\xef\xbb\xbf{"event_time":1}\n', "events", Format.NDJSON),
     "an object in a file called csv": (b'{"event_time":1}\n', "events.csv", Format.NDJSON),
     "a header": (b"event_time\n1\n", "events", Format.CSV),
+    "a header that begins as bzip2 does": (b"BZh9,event_time\n1,1\n", "events", Format.CSV),
     "a broken first line in a file called ndjson": (b"oops\n", "events.ndjson", Format.NDJSON),
     "nothing": (b"", "events", Format.CSV),
     "nothing called ndjson": (b"", "events.ndjson", Format.NDJSON),
@@ -178,7 +206,7 @@ UNREADABLE = {
         "its zstd is cut short or corrupt",
     ),
     "bzip2 that is none": (
-        lambda folder: write(folder / "a.csv.bz2", b"BZh9nonsense"),
+        lambda folder: write(folder / "a.csv.bz2", b"BZh91AY&SYnonsense"),
         "its bzip2 is cut short or corrupt",
     ),
     "UTF-16": (

@@ -257,6 +257,52 @@ def test_a_record_that_is_none_is_a_reject_and_spoils_no_other(read_bytes: ReadB
     assert intake.events["url"].to_list() == ["x\ny", "/b", "/c"]
 
 
+SECRET_HEADER = b"event_time,visitor_id,url,password,note\n"
+SECRET_RECORDS = {
+    "a bad value": (b"bad,a,/,SECRET,x", "bad,a,/,[redacted],x"),
+    "a quoted secret": (b'bad,"a,b",/,"SEC,RET",x', 'bad,"a,b",/,[redacted],x'),
+    "no secret": (b"bad,a,/,,x", "bad,a,/,,x"),
+    "too many fields": (b"2019-10-01,a,/,SECRET,SECRET,x", "2019-10-01,a,/,[redacted]"),
+    "too many before the secret": (b"2019-10-01,a,b,/,SECRET,x", "2019-10-01,a,b,[redacted]"),
+    "the end lacks": (b"2019-10-01,a,/,SECRET", "2019-10-01,a,[redacted]"),
+    "the beginning lacks": (b"/,SECRET,x", "/,[redacted]"),
+    "all but the secret lacks": (b"SECRET", "[redacted]"),
+    "separators in quotes, the beginning lacks": (b'SECRET,"x,y"', "[redacted]"),
+    "text behind a quote": (b'2019-10-01,a,/,"x"y,SECRET', "2019-10-01,a,[redacted]"),
+    "an open quote": (b'2019-10-01,"a,/,SECRET', "[redacted]"),
+    "a secret in JSON": (
+        b'bad,a,/,,"{""token"": ""SECRET"", ""n"": 1}"',
+        'bad,a,/,,"{""token"": ""[redacted]"", ""n"": 1}"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "raw"), SECRET_RECORDS.values(), ids=SECRET_RECORDS)
+def test_what_the_header_calls_a_secret_is_not_in_the_raw_of_a_reject(
+    read_bytes: ReadBytes, line: bytes, raw: str
+) -> None:
+    rejects = read_bytes("a.csv", SECRET_HEADER + line + b"\n").rejects
+    assert rejects["raw"].to_list() == [raw]
+
+
+def test_secrets_in_json_are_found_under_any_header(read_bytes: ReadBytes) -> None:
+    rejects = read_bytes("a.csv", b'event_time,note\nbad,"{""token"": ""SECRET""}"\n').rejects
+    assert rejects["raw"].to_list() == ['bad,"{""token"": ""[redacted]""}"']
+
+
+def test_secrets_are_blanked_between_tabs(read_bytes: ReadBytes) -> None:
+    rejects = read_bytes("a.tsv", b"event_time\tpin\turl\nbad\tSECRET\t/\n").rejects
+    assert rejects["raw"].to_list() == ["bad\\x09[redacted]\\x09/"]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(["a", "SECRET", '"SECRET"', '"', ",", '"x,y"', "\n"]), max_size=12).map("".join))
+def test_a_secret_in_front_is_never_left(tmp_path_factory: pytest.TempPathFactory, body: str) -> None:
+    path = tmp_path_factory.mktemp("any") / "a.csv"
+    path.write_text("password,event_time\n" + body)
+    assert read_all(path).rejects["raw"].str.contains(r"^(?:\[redacted\](?:,|$)|,)").all()
+
+
 CSV_FIELDS = {
     "plain": (b"a", "a"),
     "nothing is null": (b"", None),
@@ -412,6 +458,42 @@ def test_a_column_that_is_not_there_is_said_before_anything_is_read(
 def test_a_time_under_a_like_name_is_offered(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"eventTime\n1\n")
     with pytest.raises(UsageError, match=r"did you mean `eventTime`\? \(pass `--map event_time=eventTime`\)$"):
+        read_all(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("name", ["event_id", "events", "event_type"])
+def test_a_column_that_is_no_time_is_not_offered_as_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{name}\n1\n")
+    with pytest.raises(UsageError, match=rf"; its columns are `{name}` \(pass `--map event_time=COLUMN`\)$"):
+        read_all(tmp_path / "a.csv")
+
+
+def test_a_column_of_times_is_offered_whatever_its_name(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"event_id": ["a"], "event_tm": [PLANNED]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"did you mean `event_tm`\?"):
+        read_all(tmp_path / "a.parquet")
+
+
+LINES_FOR_HEADERS = {
+    "a secret": (b'"GET /?password=hunter2,5 HTTP/1.1",200\n', "`GET /?password=[redacted]"),
+    "a secret the separator cuts": (b"GET /?password=hunter2,hunter3,200\n", "`GET /?password=[redacted]`, ..."),
+    "a long line": (b"x" * 300 + b",y\n", f"`{'x' * 60}...`, `y`"),
+}
+
+
+@pytest.mark.parametrize(("line", "listed"), LINES_FOR_HEADERS.values(), ids=LINES_FOR_HEADERS)
+def test_a_line_that_stands_for_a_header_is_not_printed_whole(tmp_path: Path, line: bytes, listed: str) -> None:
+    (tmp_path / "a.csv").write_bytes(line)
+    with pytest.raises(UsageError) as caught:
+        read_all(tmp_path / "a.csv")
+    assert f"its columns are {listed}" in str(caught.value)
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_name_that_stands_twice_is_not_printed_with_its_secret(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"/?pin=hunter2,/?pin=hunter2\n")
+    with pytest.raises(UnreadableSourceError, match=r"its header names `/\?pin=\[redacted\]` twice$"):
         read_all(tmp_path / "a.csv")
 
 

@@ -103,3 +103,11 @@ def test_a_file_that_the_snapshot_does_not_know_is_not_read(tmp_path: Path) -> N
     known = next((tmp_path / "lake").glob("events/*/*.parquet"))
     (known.parent / "other.parquet").write_bytes(known.read_bytes())
     assert scan_lake(tmp_path / "lake").events.collect().height == 1
+
+
+def test_a_lake_may_be_named_by_a_text(tmp_path: Path) -> None:
+    whole = make_whole([(0, 1)])
+    with stage_lake(tmp_path / "lake") as lake:
+        lake.write_events(whole.events, whole.visits)
+        lake.commit()
+    assert scan_lake(str(tmp_path / "lake")).events.collect().height == 1

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from m2cli.errors import ExitCode, UnwritableSinkError, UsageError
+from m2cli.errors import ExitCode, UnreadableSourceError, UnwritableSinkError, UsageError
 from m2cli.lake import scan_lake, stage_lake, swap
+from m2cli.lake.layout import SNAPSHOT
+from m2cli.lake.snapshot import DamagedSnapshotError
 from tests.twins.lake_twin import Whole, make_whole
 
 if TYPE_CHECKING:
@@ -103,6 +105,27 @@ def test_replace_makes_a_lake_anew(tmp_path: Path) -> None:
     assert hidden(tmp_path) == []
 
 
+def test_replace_makes_a_lake_anew_whose_snapshot_is_damaged(tmp_path: Path) -> None:
+    make_lake(tmp_path / "lake")
+    (tmp_path / "lake" / SNAPSHOT).write_text("{")
+    make_lake(tmp_path / "lake", NEW, replace=True)
+    assert count_events(tmp_path / "lake") == 6
+
+
+def test_a_lake_whose_snapshot_is_damaged_is_not_taken_without_replace(tmp_path: Path) -> None:
+    make_lake(tmp_path / "lake")
+    (tmp_path / "lake" / SNAPSHOT).write_text("{")
+    with pytest.raises(DamagedSnapshotError, match="with `--replace`"), stage_lake(tmp_path / "lake"):
+        pytest.fail("it was taken")
+
+
+def test_a_lake_of_a_newer_m2_is_not_taken_by_replace(tmp_path: Path) -> None:
+    make_lake(tmp_path / "lake")
+    (tmp_path / "lake" / SNAPSHOT).write_text('{"format_version": 99}')
+    with pytest.raises(UnreadableSourceError, match="format 99"), stage_lake(tmp_path / "lake", replace=True):
+        pytest.fail("it was taken")
+
+
 def test_replace_takes_a_place_where_nothing_is(tmp_path: Path) -> None:
     make_lake(tmp_path / "lake", replace=True)
     assert count_events(tmp_path / "lake") == 2
@@ -161,6 +184,16 @@ def _a_lake_with_a_ledger(target: Path) -> None:
     (target / "_m2" / "ledger.sqlite").touch()
 
 
+def _a_damaged_lake_with_a_guest(target: Path) -> None:
+    _a_lake_with_a_guest(target)
+    (target / SNAPSHOT).write_text("{")
+
+
+def _a_damaged_lake_with_a_ledger(target: Path) -> None:
+    _a_lake_with_a_ledger(target)
+    (target / SNAPSHOT).write_text("{")
+
+
 @pytest.mark.parametrize(
     ("make", "replace", "message"),
     [
@@ -173,6 +206,8 @@ def _a_lake_with_a_ledger(target: Path) -> None:
         pytest.param(_a_pipelines_lake, True, "a pipeline writes", id="the lake of a pipeline"),
         pytest.param(_a_pipelines_lake, False, "a pipeline writes", id="the lake of a pipeline without replace"),
         pytest.param(_a_lake_with_a_ledger, True, "a pipeline writes", id="a lake with a ledger"),
+        pytest.param(_a_damaged_lake_with_a_guest, True, "thesis.txt", id="a damaged lake with a file not of m2"),
+        pytest.param(_a_damaged_lake_with_a_ledger, True, "a pipeline writes", id="a damaged lake with a ledger"),
     ],
 )
 def test_not_taken_is(tmp_path: Path, make: Callable[[Path], None], replace: bool, message: str) -> None:

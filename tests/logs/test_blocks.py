@@ -31,6 +31,8 @@ def test_blocks_are_the_text_cut_at_the_ends_of_lines(pieces: list[bytes], block
     assert all(block.data.endswith(b"\n") for block in blocks[:-1])
     assert not any(block.fault for block in blocks)
     assert all(block.data for block in blocks)
+    assert all(block.data == text for block in blocks if block.is_whole)
+    assert any(block.is_whole for block in blocks) or not 0 < len(text) < block_size
 
 
 @given(PIECES, SIZES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2cli.logs.escapes import decode_escapes, escape_text
+from m2cli.logs.escapes import decode_escapes, escape_as_bytes
 from tests.logs.reading import read_event
 from tests.twins.logs_twin import decode
 
@@ -35,7 +35,7 @@ def test_escapes_are_decoded_as_the_twin_decodes_them(text: str) -> None:
 
 @given(st.text())
 def test_escaped_text_is_printable_and_what_is_printable_stays(text: str) -> None:
-    escaped = escape_text(text)
+    escaped = escape_as_bytes(text)
     assert escaped.isprintable()
     assert (escaped == text) == text.isprintable()
 

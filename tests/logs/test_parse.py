@@ -119,6 +119,11 @@ def test_all_of_an_event_is_where_it_belongs() -> None:
     }
 
 
+def test_a_hyphen_is_no_address() -> None:
+    line = b'- - - [01/Oct/2026:09:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "x"'
+    assert read_event(line)["ip"] is None
+
+
 def test_rows_keep_the_order_of_the_lines_when_both_parsers_had_some() -> None:
     data = b"\n".join(COMBINED * 5)
     positions = read(data).events.get_column("position_in_source")

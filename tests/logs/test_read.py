@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import random
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -196,6 +197,43 @@ def test_what_cannot_be_read_is_said_before_any_work(tmp_path: Path) -> None:
         read_access_log([good, missing], LogRule(), arrival_time=PLANNED)
     with pytest.raises(UnreadableSourceError, match=r"it is a folder; name the log files in it"):
         read_access_log([good, tmp_path], LogRule(), arrival_time=PLANNED)
+
+
+@pytest.mark.parametrize("url", ["s3://logs/access.log", "https://shop.example/access.log.gz"])
+def test_a_url_is_said_to_be_one(url: str) -> None:
+    expected = f"cannot read `{url}`: URLs are not read; download it, or pipe it in"
+    with pytest.raises(UnreadableSourceError, match=f"^{re.escape(expected)}$"):
+        read_access_log([Path(url)], LogRule(), arrival_time=PLANNED)
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize("width", [16, 32])
+def test_a_log_in_utf_16_is_refused_with_a_remedy(tmp_path: Path, width: int, order: str) -> None:
+    data = ("\ufeff" + log_of(3).decode()).encode(f"utf-{width}-{order}")
+    remedy = rf"it is UTF-{width}; convert it to UTF-8, as with `iconv -f UTF-{width} -t UTF-8`"
+    with pytest.raises(UnreadableSourceError, match=remedy):
+        read(write(tmp_path / "access.log", gzip.compress(data)))
+    with pytest.raises(UnreadableSourceError, match=f"cannot read `-`: {remedy}"):
+        read_access_log(io.BytesIO(data), LogRule(), arrival_time=PLANNED)
+
+
+def test_a_name_that_is_not_utf_8_is_escaped(tmp_path: Path) -> None:
+    path = write(tmp_path / os.fsdecode(b"bad\xff.log"), log_of(1) + b"no line\n")
+    events, rejects = gather(read(path))
+    assert events["source"].item() == rejects["file"].item() == f"{tmp_path}/bad\\xff.log"
+    with pytest.raises(UnreadableSourceError, match=r"bad\\xfe\.log`: no such file"):
+        read(tmp_path / os.fsdecode(b"bad\xfe.log"))
+
+
+@pytest.mark.parametrize("ignored", [b"", b"#Fields\n"], ids=["after a line", "before the first line"])
+def test_a_pipe_that_was_cut_gives_what_came_before(ignored: bytes) -> None:
+    data = ignored or log_of(50)
+    packed = gzip.compress(data)[:-1]
+    (intake, *rest) = read_access_log(io.BytesIO(packed), LogRule(), arrival_time=PLANNED)
+    (reject,) = gather([intake, *rest])[1].to_dicts()
+    assert len(intake.events) + intake.ignored_count == data.count(b"\n")
+    assert reject["line_number"] == data.count(b"\n") + 1
+    assert reject["reason"] == "the compressed data ends early"
 
 
 def test_a_file_without_rights_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

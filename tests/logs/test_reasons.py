@@ -10,6 +10,7 @@ from tests.logs.reading import COMBINED, COMMON, read, read_reason
 
 GOOD = b'10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 512 "-" "x"'
 TIME = "the time in brackets is not like 17/May/2015:10:05:03 +0000"
+NO_SUCH_TIME = "there is no such time from 1900 to 2199"
 
 CASES = {
     "a space in front": (b" " + GOOD, "the line ends before the address"),
@@ -21,10 +22,13 @@ CASES = {
     "a zone with a colon": (GOOD.replace(b"+0000", b"+00:00"), TIME),
     "a month of another language": (GOOD.replace(b"May", b"Mai"), TIME),
     "a month in capitals": (GOOD.replace(b"May", b"MAY"), TIME),
-    "an hour too many": (GOOD.replace(b":10:", b":24:"), TIME),
-    "a year before there were logs": (GOOD.replace(b"2015", b"1066"), TIME),
-    "a day too many": (GOOD.replace(b"17/May", b"31/Jun"), "the time is not in the calendar"),
-    "a day that no month has": (GOOD.replace(b"17/May", b"00/May"), "the time is not in the calendar"),
+    "an hour too many": (GOOD.replace(b":10:", b":24:"), NO_SUCH_TIME),
+    "a year before there were logs": (GOOD.replace(b"2015", b"1066"), NO_SUCH_TIME),
+    "a year that no zone brings back": (GOOD.replace(b"2015", b"9999").replace(b"+0000", b"-1200"), NO_SUCH_TIME),
+    "a zone beyond all others": (GOOD.replace(b"+0000", b"+9999"), NO_SUCH_TIME),
+    "a zone of five digits": (GOOD.replace(b"+0000", b"+00000"), TIME),
+    "a day too many": (GOOD.replace(b"17/May", b"31/Jun"), NO_SUCH_TIME),
+    "a day that no month has": (GOOD.replace(b"17/May", b"00/May"), NO_SUCH_TIME),
     "a virtual host in front": (b"shop.example:80 " + GOOD, "the user is not followed by a time"),
     "cut after the time": (GOOD.split(b' "')[0], "the line ends before the request"),
     "a request without quotes": (

@@ -55,6 +55,13 @@ def test_the_time_of_a_line_is_found_wherever_it_is() -> None:
     assert find_time(line) == datetime(2015, 5, 17, 8, 5, 3, tzinfo=UTC)
 
 
+@given(st.datetimes(datetime(1900, 1, 3), datetime(2199, 12, 29), timezones=ZONES), st.integers(0, 60))  # noqa: DTZ001
+def test_the_time_that_is_found_is_the_one_that_is_parsed(time: datetime, second: int) -> None:
+    parts = parts_of([time]).with_columns(pl.lit(f"{time:%H:%M}:{second:02}").alias("clock"))
+    (stamp,) = parts.select(pl.format("[{}:{} {}]", "date", "clock", "zone")).to_series()
+    assert find_time(stamp.encode()) == parse_time(parts).item()
+
+
 @pytest.mark.parametrize("line", [b"", b"\xff", b"[]", b"[17/Mai/2015:10:05:03 +0200]"], ids=repr)
 def test_a_line_without_a_time_has_none(line: bytes) -> None:
     assert find_time(line) is None

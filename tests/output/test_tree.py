@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pytest
 
 from m2cli.events import LAKE_EVENT_SCHEMA
+from m2cli.output.text import measure_text
 from m2cli.output.tree import render_tree
 from m2cli.runs.trace import Trace
 from m2cli.runs.trace_reader import SHOWN
@@ -137,3 +139,53 @@ def test_times_are_as_fine_as_the_finest_needs() -> None:
     coarse, fine = event(0, "page"), event(0.5 + 1 / 60_000, "page")
     assert "23:58:00.000  ●" in render_tree(trace(coarse, fine))[0]
     assert "23:58:30.001" in render_tree(trace(coarse, fine))[1]
+
+
+WIDE = trace(
+    event(0, "page", url="/日本/" + "x" * 300, reason="search"),
+    show(0, "shoe", 2),
+    *(event(n, "page", url=f"/é/{n}") for n in range(40)),
+    competitors={1: [show(0, str(n), n) for n in range(17)]},
+    end="orphan",
+    missing_cause_id="● é",
+    occurrences=(START, START + timedelta(days=1)),
+)
+
+
+@pytest.mark.parametrize("ascii_only", [False, True], ids=["any characters", "ASCII"])
+@pytest.mark.parametrize("is_whole", [False, True], ids=["its gist", "whole"])
+@pytest.mark.parametrize("width", [20, 40, 79])
+def test_no_line_is_wider_than_the_terminal(width: int, is_whole: bool, ascii_only: bool) -> None:
+    uncut = render_tree(WIDE, is_whole=is_whole, ascii_only=ascii_only)
+    lines = render_tree(WIDE, is_whole=is_whole, ascii_only=ascii_only, width=width)
+    ellipsis = "..." if ascii_only else "…"
+    assert len(lines) == len(uncut)
+    for line, whole in zip(lines, uncut, strict=True):
+        assert measure_text(line) <= width
+        assert line == whole if measure_text(whole) <= width else line.endswith(ellipsis)
+
+
+def test_a_tree_in_ascii_has_marks_of_its_own() -> None:
+    lines = render_tree(
+        trace(
+            event(0, "page", url="/日"),
+            show(0, "shoe", 2),
+            competitors={1: [show(0, str(n), n) for n in range(8)]},
+            end="orphan",
+            missing_cause_id="e-17",
+        ),
+        ascii_only=True,
+    )
+    assert [line[21:].split("  #")[0].split("  not")[0].rstrip() for line in lines] == [
+        "? e-17",
+        "+-* page /\\u65e5",
+        *(f"  |-o show product {n}" for n in range(5)),
+        "  |-... and 3 more",
+        "  +-* show product shoe",
+    ]
+
+
+def test_a_tree_in_ascii_is_ascii_and_aligned() -> None:
+    lines = render_tree(WIDE, ascii_only=True)
+    assert all(line.isascii() for line in lines)
+    assert len({line.index("  #") for line in lines if "  #" in line}) == 1

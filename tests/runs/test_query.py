@@ -103,6 +103,9 @@ def test_money_stays_exact(lake: Path) -> None:
         pytest.param("SELECT CAST('a' AS INT)", "Could not convert string 'a'", id="a value that does not fit"),
         pytest.param("SELECT 1; SELECT 2", "one statement is asked for, here are 2", id="two statements"),
         pytest.param("", "one statement is asked for, here are 0", id="nothing"),
+        pytest.param("SELECT '\udcff'", "not UTF-8 at character 9", id="text that is not UTF-8"),
+        pytest.param("FROM purchase", 'Did you mean "purchases"', id="nearly a view"),
+        pytest.param("FROM nope", "views are events, visits", id="a table that is far from any view"),
     ],
 )
 def test_sql_that_cannot_be_done_is_said_in_duckdbs_words(lake: Path, sql: str, message: str) -> None:
@@ -115,6 +118,16 @@ def test_sql_that_cannot_be_done_is_said_in_duckdbs_words(lake: Path, sql: str, 
     [
         pytest.param("COPY (SELECT 1 AS a) TO '{file}' (USE_TMP_FILE false)", id="a copy onto a file of the lake"),
         pytest.param("EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}' (USE_TMP_FILE false)", id="a copy explained"),
+        pytest.param("EXPLAIN analyse COPY (SELECT 1) TO '{file}' (USE_TMP_FILE false)", id="the other spelling"),
+        pytest.param("EXPLAIN /* ( */ ANALYZE COPY (SELECT 1) TO '{file}' (USE_TMP_FILE false)", id="with a comment"),
+        pytest.param("EXPLAIN (/*)*/ FORMAT json, \"analyze\") COPY (SELECT 1) TO '{file}'", id="as an option"),
+        pytest.param("COPY (PIVOT visits ON country USING count(*)) TO '{file}' (USE_TMP_FILE false)", id="a pivot"),
+        pytest.param("CREATE TABLE t AS PIVOT visits ON country USING count(*)", id="a table of a pivot"),
+        pytest.param(
+            "WITH p AS (PIVOT visits ON country USING count(*)) COPY p TO '{file}' (USE_TMP_FILE false)",
+            id="a pivot, then a copy",
+        ),
+        pytest.param("PIVOT visits ON country USING count(*); COPY visits TO '{file}'", id="a copy after a pivot"),
         pytest.param("COPY visits TO '{folder}/x.csv'", id="a copy beside the lake"),
         pytest.param("FROM read_text('/etc/hostname')", id="another file"),
         pytest.param("FROM glob('/etc/*')", id="a folder"),
@@ -135,6 +148,43 @@ def test_out_of_reach_is(lake: Path, sql: str) -> None:
 
 def test_a_query_can_be_explained(lake: Path) -> None:
     assert "READ_PARQUET" in ask("EXPLAIN SELECT country FROM visits", lake)["explain_value"][0]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN SELECT 'analyze'",
+        "EXPLAIN (FORMAT json) SELECT 'analyze' AS \"analyze\"",
+        "EXPLAIN SELECT 1 -- analyze",
+    ],
+)
+def test_a_query_that_speaks_of_analyze_can_be_explained(lake: Path, sql: str) -> None:
+    assert ask(sql, lake).height == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PIVOT (SELECT is_robot FROM visits) ON is_robot USING count(*)",
+        "-- robots\nFROM (PIVOT (SELECT is_robot FROM visits) ON is_robot USING count(*))",
+        "WITH p AS (PIVOT (SELECT is_robot FROM visits) ON is_robot USING count(*)) SELECT * FROM p",
+    ],
+)
+def test_what_is_pivoted_is_read(lake: Path, sql: str) -> None:
+    assert ask(sql, lake).to_dicts() == [{"false": 1, "true": 1}]
+
+
+def test_what_else_is_done_with_a_pivot_is_named(lake: Path) -> None:
+    with pytest.raises(UsageError, match="`CREATE with a PIVOT` is not allowed"):
+        ask("CREATE TABLE t AS PIVOT visits ON is_robot USING count(*)", lake)
+
+
+def test_a_folder_for_what_does_not_fit_may_have_a_quote_in_its_name(
+    lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "it's").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "it's"))
+    assert ask("SELECT 1", lake).item() == 1
 
 
 def test_a_lake_of_which_a_file_is_gone_says_so(tmp_path: Path) -> None:
@@ -186,6 +236,86 @@ def test_csv_has_every_type(lake: Path) -> None:
             '"{""k"":1}",61ff,[1 day],1,10:00:00,2020-01-01,true,,x,1,"q""u,o"'
         ),
     ]
+
+
+FAR_TIMES = [
+    "'infinity'::TIMESTAMP",
+    "'-infinity'::DATE",
+    "'infinity'::TIMESTAMPTZ",
+    "'infinity'::TIMESTAMP_NS",
+    "TIMESTAMP_MS '290000-01-01'",
+    "TIMESTAMP '290000-01-01'",
+    "[DATE 'infinity', NULL]",
+    "{'x': [DATE 'infinity']}",
+    "MAP {'k': TIMESTAMPTZ 'infinity'}",
+    "[DATE 'infinity']::DATE[1]",
+]
+
+
+@pytest.mark.parametrize("format_name", sorted(set(FORMATS) - {"parquet"}))
+@pytest.mark.parametrize("time", FAR_TIMES)
+def test_a_time_that_no_calendar_has_is_refused_with_a_remedy(lake: Path, time: str, format_name: str) -> None:
+    with pytest.raises(UsageError, match=r"`a` has a time .* CAST\(a AS VARCHAR\)"):
+        write(f"SELECT {time} AS a", lake, format_name)
+    assert b"infinity" in write(f"SELECT CAST('infinity'::DATE AS VARCHAR) AS a, {len(time)}", lake, format_name)
+
+
+@pytest.mark.parametrize("time", FAR_TIMES)
+def test_parquet_has_a_time_that_no_calendar_has(lake: Path, time: str) -> None:
+    assert write(f"SELECT {time} AS a", lake, "parquet").startswith(b"PAR1")
+
+
+def test_seconds_are_duckdbs_text_for_polars_would_make_1969_of_infinity(lake: Path) -> None:
+    sql = "SELECT 'infinity'::TIMESTAMP_S AS a, TIMESTAMP_S '2020-01-01' AS b"
+    assert json.loads(write(sql, lake, "ndjson")) == {"a": "infinity", "b": "2020-01-01 00:00:00"}
+
+
+def test_times_far_from_ours_and_none_are_written(lake: Path) -> None:
+    sql = "SELECT TIMESTAMP '20000-01-01' AS a, DATE '0001-01-01' AS b, NULL::DATE AS c, [NULL::DATE] AS d"
+    assert write(sql, lake, "csv").splitlines()[1] == b"+20000-01-01T00:00:00,0001-01-01,,[null]"
+
+
+def test_maps_have_texts_as_keys_and_their_values_are_written_as_any_other(lake: Path) -> None:
+    sql = (
+        "SELECT MAP {1: TIMESTAMPTZ '2020-01-01'} AS a, [MAP {DATE '2020-01-01': 1.50}] AS b, NULL::MAP(INT, INT) AS c"
+    )
+    written = json.loads(write(sql, lake, "ndjson"))
+    assert written == {"a": {"1": "2020-01-01T00:00:00Z"}, "b": [{"2020-01-01": "1.50"}], "c": None}
+
+
+def test_arrays_are_written_as_lists(lake: Path) -> None:
+    sql = "SELECT [TIMESTAMPTZ '2020-01-01', NULL]::TIMESTAMPTZ[2] AS a"
+    assert json.loads(write(sql, lake, "ndjson")) == {"a": ["2020-01-01T00:00:00Z", None]}
+
+
+@pytest.mark.parametrize("code", [0x85, 0x2028, 0x1E], ids=hex)
+def test_a_character_that_ends_a_line_elsewhere_is_one_of_json(lake: Path, code: int) -> None:
+    assert json.loads(write(f"SELECT chr({code}) AS a", lake, "json")) == [{"a": chr(code)}]
+
+
+NASTY = "\x1b[2J\x07\x7f\x9b\u202e\U000e0001\r"
+
+
+@pytest.mark.parametrize("format_name", ["table", "csv", "json", "ndjson"])
+def test_nothing_of_the_data_reaches_a_terminal_raw(format_name: str) -> None:
+    frame = pl.DataFrame({NASTY: [NASTY, "日本"], "list": [[NASTY], []], "struct": [{NASTY: NASTY}, None]})
+    stream = io.BytesIO()
+    write_frames([frame, frame], format_name, stream, for_terminal=True)
+    text = stream.getvalue().decode()
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "日本" in text
+    if format_name == "ndjson":
+        assert json.loads(text.splitlines()[0]) == {NASTY: NASTY, "list": [NASTY], "struct": {NASTY: NASTY}}
+    if format_name == "csv":
+        assert text.count("\n") == 5
+        assert "\\x1b[2J\\x07\\x7f\\x9b\\u202e\\U000e0001\\x0d" in text
+
+
+@pytest.mark.parametrize("format_name", ["csv", "json", "ndjson"])
+def test_what_does_not_go_to_a_terminal_is_as_it_was(format_name: str) -> None:
+    stream = io.BytesIO()
+    write_frames([pl.DataFrame({"a": ["\u202e"]})], format_name, stream)
+    assert "\u202e".encode() in stream.getvalue()
 
 
 def test_parquet_keeps_types(lake: Path) -> None:

@@ -169,6 +169,24 @@ def test_a_map_without_event_files_is_refused(tmp_path: Path) -> None:
         run([SAMPLE / "access.log"], tmp_path / "lake", rule)
 
 
+@pytest.mark.parametrize("name", ["lake/events", "lake", ".", "link", "lake/events/**/*.parquet"])
+def test_a_lake_is_not_made_of_what_it_replaces(tmp_path: Path, name: str) -> None:
+    run([SAMPLE / "access.log"], tmp_path / "lake")
+    (tmp_path / "link").symlink_to("lake")
+    with pytest.raises(
+        UsageError, match=r"\.parquet` is part of `.*/lake`, which is to be replaced; make another lake"
+    ):
+        run([tmp_path / name], tmp_path / "lake", SessionizeRule(replace=True))
+    assert scan_lake(tmp_path / "lake").rejects.collect().height == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "link"]
+
+
+def test_a_sample_may_be_named_by_its_folder(tmp_path: Path) -> None:
+    make_sample(tmp_path / "sample", SampleRule(events=5_000))
+    run([tmp_path / "sample"], tmp_path / "lake")
+    assert_truth(tmp_path / "lake", tmp_path / "sample" / "truth" / "all")
+
+
 def test_an_orphan_is_an_event_whose_cause_is_not_there() -> None:
     events = pl.DataFrame({"event_id": ["a", "b", "c", "d"], "cause_id": [None, "a", "nowhere", "b"]})
     assert count_orphans(events) == (3, 1)

@@ -16,9 +16,16 @@ from hypothesis import strategies as st
 from m2cli.errors import ExitCode, UnreadableSourceError
 from m2cli.events import LAKE_EVENT_SCHEMA
 from m2cli.lake import stage_lake
-from m2cli.output.formats import write_frames
+from m2cli.output.formats import to_json_values, write_frames
 from m2cli.runs import trace_reader
-from m2cli.runs.trace import UnknownEventError, trace_event, trace_events, trace_to_dict
+from m2cli.runs.trace import (
+    UnknownEventError,
+    UnknownTypeError,
+    format_time,
+    trace_event,
+    trace_events,
+    trace_to_dict,
+)
 from tests.twins import trace_twin
 
 if TYPE_CHECKING:
@@ -127,7 +134,7 @@ def test_all_purchases_are_traced_at_once(shop: Path) -> None:
     ]
     chain = frame["chain"][2].to_list()
     assert [step["event_id"] for step in chain] == trace_event("buy", shop).steps["event_id"].to_list()
-    assert [step["competitors"] for step in chain] == [0, 2, 0, 0, 0, 0, 0]
+    assert [step["competitor_count"] for step in chain] == [0, 2, 0, 0, 0, 0, 0]
 
 
 def test_all_purchases_are_a_line_of_json_each(shop: Path) -> None:
@@ -139,14 +146,63 @@ def test_all_purchases_are_a_line_of_json_each(shop: Path) -> None:
     assert (bought["event_time"], bought["amount"]) == ("2026-03-02T10:01:00Z", "12.5000")
 
 
-def test_a_type_that_does_not_occur_has_no_traces(shop: Path) -> None:
-    assert list(trace_events(shop, "wish")) == []
+def test_json_and_a_line_of_json_say_the_same(shop: Path) -> None:
+    stream = io.BytesIO()
+    write_frames(trace_events(shop), "ndjson", stream)
+    for line in map(json.loads, stream.getvalue().splitlines()):
+        told = trace_to_dict(trace_event(line["event_id"], shop))
+        counts = [step.pop("competitor_count") for step in line["chain"]]
+        assert counts == [len(step.pop("competitors")) for step in told["chain"]]
+        assert told.pop("occurrences") == [line["event_time"]]
+        assert line == told
 
 
-def test_a_lake_without_events_has_no_traces(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("microsecond", "text"),
+    [
+        pytest.param(0, "12:00:00Z", id="whole seconds"),
+        pytest.param(500_000, "12:00:00.500Z", id="milliseconds"),
+        pytest.param(500_001, "12:00:00.500001Z", id="microseconds"),
+    ],
+)
+def test_a_time_is_the_same_text_in_a_trace_and_in_a_result(microsecond: int, text: str) -> None:
+    time = datetime(2026, 3, 1, 12, 0, 0, microsecond, UTC)
+    assert format_time(time) == f"2026-03-01T{text}"
+    assert to_json_values(pl.DataFrame({"t": [time]})).item() == format_time(time)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "hint"),
+    [
+        pytest.param("purchse", "did you mean `purchase`?", id="nearly one"),
+        pytest.param("wish", "there are `add_to_cart`, `click`, `page`, `purchase`, `seen`, `show`", id="none"),
+    ],
+)
+def test_a_type_that_no_event_has_is_an_error_with_those_that_are(shop: Path, event_type: str, hint: str) -> None:
+    with pytest.raises(UnknownTypeError) as caught:
+        next(trace_events(shop, event_type))
+    assert str(caught.value) == f"no event of type `{event_type}` in the lake `{shop}`; {hint}"
+    assert caught.value.exit_code is ExitCode.DATA
+
+
+def test_a_lake_without_events_has_no_types(tmp_path: Path) -> None:
     with stage_lake(tmp_path / "lake") as lake:
         lake.commit()
-    assert list(trace_events(tmp_path / "lake")) == []
+    with pytest.raises(UnknownTypeError, match="there are no types"):
+        next(trace_events(tmp_path / "lake"))
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "damaged"])
+def test_a_lake_of_which_a_file_is_gone_or_damaged_says_so(tmp_path: Path, is_gone: bool) -> None:
+    write_lake(tmp_path / "lake", SHOP)
+    for path in (tmp_path / "lake").glob("events/*/*.parquet"):
+        if is_gone:
+            path.unlink()
+        else:
+            path.write_bytes(b"x")
+    for trace in (lambda: trace_event("buy", tmp_path / "lake"), lambda: next(trace_events(tmp_path / "lake"))):
+        with pytest.raises(UnreadableSourceError, match="a file of it is gone or damaged"):
+            trace()
 
 
 def test_json_has_the_root_first_and_all_that_competed(shop: Path) -> None:
@@ -258,8 +314,7 @@ def test_what_is_found_in_few_scans_is_what_the_loop_finds_in_all_events(tmp_pat
     rows = [event(i, c, 600 * int(v[1]) + m, v, event_type=k) for i, c, m, v, k in drawn]
     loop = write_lake(tmp_path / "lake", rows).to_dicts()
     asked = [row for row, one in enumerate(loop) if one["event_type"] == "purchase"]
-    frames = list(trace_events(tmp_path / "lake"))
-    told = pl.concat(frames).to_dicts() if frames else []
+    told = pl.concat(trace_events(tmp_path / "lake")).to_dicts() if asked else []
     assert len(told) == len(asked)
     for line, start in zip(told, asked, strict=True):
         path, end = trace_twin.walk(loop, start)
@@ -269,7 +324,7 @@ def test_what_is_found_in_few_scans_is_what_the_loop_finds_in_all_events(tmp_pat
         ]
         assert (line["is_orphan"], line["is_cycle"]) == (end == "orphan", end == "cycle")
         expected = [len(trace_twin.find_competitors(loop, row)) for row in path]
-        assert [step["competitors"] for step in line["chain"]] == expected
+        assert [step["competitor_count"] for step in line["chain"]] == expected
     for event_id in {one["event_id"] for one in loop} - {None}:
         start = min(
             (r for r, one in enumerate(loop) if one["event_id"] == event_id),

@@ -109,12 +109,24 @@ def test_events_that_nothing_identifies_become_rejects_with_all_that_is_known() 
     assert reject == {
         "source": "access",
         "part_id": "p",
-        "file": None,
+        "file": "access",
         "line_number": None,
         "position_in_source": 120,
         "reason": "no visitor",
         "arrival_time": arrival,
     }
+
+
+def test_a_reject_keeps_the_file_that_its_event_names() -> None:
+    events = pl.DataFrame(
+        {"source": ["access"], "file": ["access.1"], "ip": [None]}, schema_overrides={"ip": pl.String}
+    )
+    assert assign_visitors(events, DEFAULT).rejects["file"].to_list() == ["access.1"]
+
+
+def test_a_reject_without_a_source_has_no_file_and_none_has_a_line_number_that_its_event_lacks() -> None:
+    (reject,) = assign_visitors(pl.DataFrame({"ip": [""]}), DEFAULT).rejects.to_dicts()
+    assert (reject["file"], reject["line_number"]) == (None, None)
 
 
 @pytest.mark.parametrize("rule", [VisitorRule(by=kind) for kind in VISITOR_KINDS], ids=list(VISITOR_KINDS))
