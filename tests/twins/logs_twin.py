@@ -260,7 +260,7 @@ def make_event(fields: dict[str, object], is_text: bool) -> dict[str, object]:
         "event_time": fields["time"],
         "event_type": name_type(method, url, fields["status"]),
         "customer_id": values["user"],
-        "ip": fields["host"],
+        "ip": None if fields["host"] == "-" else fields["host"],
         "method": method,
         "url": url or None,
         "status": fields["status"],
