@@ -96,7 +96,6 @@ VISIT_SCHEMA = {column.name: column.dtype for column in VISIT_COLUMNS}
 REJECT_SCHEMA = {column.name: column.dtype for column in REJECT_COLUMNS}
 
 PAGE, SHOW, SEEN, CLICK, PURCHASE = "page", "show", "seen", "click", "purchase"
-IMPRESSIONS = (SHOW, SEEN)
 
 
 class Intake(NamedTuple):

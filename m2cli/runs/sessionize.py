@@ -211,7 +211,7 @@ def count_orphans(events: pl.DataFrame) -> Orphans:
     """The effects and the orphans among `events`.
 
     Ids are compared by 64-bit digests, a fifth of the cost of comparing the texts; two different ids of ten
-    million have one digest with odds of 1 in 400,000, and then one orphan goes uncounted.
+    million have one digest with odds of 1 in 180,000, and then one orphan goes uncounted.
     """
     if "cause_id" not in events.columns or "event_id" not in events.columns:
         return Orphans(0, 0)

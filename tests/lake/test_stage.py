@@ -241,13 +241,6 @@ def test_a_parent_that_is_a_file_cannot_be_written(tmp_path: Path) -> None:
     assert caught.value.exit_code is ExitCode.UNREACHABLE
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_parent_without_rights_cannot_be_written(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(UnwritableSinkError, match="permission denied"), stage_lake(tmp_path / "lake"):
-        pytest.fail("it was taken")
-
-
 def test_remains_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_path: Path) -> None:
     dead, alive, other = (tmp_path / f".{name}.m2-0123456{n}" for n, name in enumerate(("lake", "lake", "lakes")))
     for folder in (dead, alive, other):
