@@ -54,6 +54,32 @@ def derive_causes(whole_visits: pl.DataFrame, rule: CauseRule) -> pl.DataFrame:
     return events.with_columns(replace_rows(events[name], is_page, derived[name]) for name in ("cause_id", "reason"))
 
 
+def derive_log_causes(whole_visits: pl.DataFrame, rule: CauseRule) -> pl.DataFrame:
+    """`derive_causes` for the events that come from logs; all others say themselves what caused them (DESIGN 6.4)."""
+    is_from_log = come_from_logs(whole_visits)
+    if not is_from_log.any():
+        return whole_visits
+    if is_from_log.all():
+        return derive_causes(whole_visits, rule)
+    derived = derive_causes(whole_visits.filter(is_from_log), rule)
+    columns = whole_visits.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in ("cause_id", "reason") if name not in whole_visits.columns
+    )
+    return columns.with_columns(
+        replace_rows(columns[name], is_from_log, derived[name])
+        for name in ("cause_id", "reason")
+        if name in derived.columns
+    )
+
+
+def come_from_logs(events: pl.DataFrame) -> pl.Series:
+    """Which of `events` are lines of an access log, also if they were ingested before: those with a log's ids."""
+    if not {"event_id", "part_id", "position_in_source"} <= set(events.columns):
+        return pl.repeat(value=False, n=events.height, eager=True)
+    id_of_log = pl.concat_str("part_id", pl.lit("-"), "position_in_source")  # DESIGN 3.2
+    return events.select((pl.col("event_id") == id_of_log).fill_null(value=False)).to_series()
+
+
 def find_causes(pages: pl.DataFrame) -> pl.Series:
     """For each of `pages` the row (UInt32) of its cause among them, or null.
 

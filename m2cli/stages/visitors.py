@@ -11,6 +11,7 @@ import polars_hash
 from m2cli.errors import UnknownNameError
 from m2cli.events import REJECT_SCHEMA
 from m2cli.stages.distinct import code_values, null_first, replace_rows
+from m2cli.stages.rejects import reject_events
 
 DEFAULT, IP, SESSION = "default", "ip", "session"
 VISITOR_KINDS = {
@@ -58,7 +59,7 @@ def assign_visitors(events: pl.DataFrame, rule: VisitorRule) -> IdentifiedEvents
         return IdentifiedEvents(identified, pl.DataFrame(schema=REJECT_SCHEMA))
     return IdentifiedEvents(
         identified.filter(visitors.is_not_null()),
-        events.filter(visitors.is_null()).pipe(_as_rejects),
+        events.filter(visitors.is_null()).pipe(reject_events, NO_VISITOR),
     )
 
 
@@ -118,13 +119,3 @@ def _digests(ip: pl.Series, user_agent: pl.Series | None) -> pl.Series:
     agent_text = pl.lit("-") if user_agent is None else ("+" + pl.lit(user_agent)).fill_null("-")
     texts = pl.select(pl.concat_str(ip_text, agent_text).alias("visitor"))
     return texts.select(polars_hash.col("visitor").chash.blake3().str.head(32)).to_series()
-
-
-def _as_rejects(events: pl.DataFrame) -> pl.DataFrame:
-    known = [pl.col(name) for name in REJECT_SCHEMA if name in events.columns and name not in {"reason", "raw"}]
-    whole = pl.struct(pl.all()).struct.json_encode()
-    if "source" in events.columns and "file" not in events.columns:
-        known.append(pl.col("source").alias("file"))
-    rejects = events.select(*known, reason=pl.lit(NO_VISITOR), raw=whole)
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in REJECT_SCHEMA.items() if name not in rejects.columns]
-    return rejects.with_columns(absent).select(*REJECT_SCHEMA)

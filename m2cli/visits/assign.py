@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -85,19 +86,29 @@ def assign_visits(on_time: pl.DataFrame, state: VisitState, W: Watermark, rule: 
     )
 
 
+def list_open_visits(state: VisitState, W: Watermark, rule: VisitRule) -> pl.DataFrame:
+    """A row for each visit that is open, as it would be if the input ended here: VISIT_SCHEMA and `visit_number`.
+
+    Pending events are cut on the spot, so that visits of which nothing is final are there too (DESIGN 4.9).
+    """
+    everything = Watermark.end_of_input(W.latest_event_time)
+    return assign_visits(state.pending.clear(), state, everything, rule).ended
+
+
+def closing_time(visits: pl.DataFrame, rule: VisitRule) -> datetime | None:
+    """The moment after which W would have closed the last of `visits`; None where there are none (DESIGN 4.6)."""
+    silent = pl.col("end_time") + rule.inactivity
+    longest = pl.col("start_time") + rule.max_duration
+    return visits.select(pl.min_horizontal(silent, longest).max()).item() if visits.height else None
+
+
 def flush_time(state: VisitState, W: Watermark, rule: VisitRule) -> datetime | None:
     """Where a flush raises W to: 1 µs past the moment at which the last open visit would end (DESIGN 4.6).
 
     Pending events are cut on the spot. None where nothing is open.
     """
-    everything = Watermark.end_of_input(W.latest_event_time)
-    ended = assign_visits(state.pending.clear(), state, everything, rule).ended
-    if not ended.height:
-        return None
-    silent = pl.col("end_time") + rule.inactivity
-    longest = pl.col("start_time") + rule.max_duration
-    last = ended.select(pl.min_horizontal(silent, longest).max() + pl.duration(microseconds=1)).item()
-    return later_of(last, W.time)
+    last = closing_time(list_open_visits(state, W, rule), rule)
+    return None if last is None else later_of(last + timedelta(microseconds=1), W.time)
 
 
 def _join_pending(pending: pl.DataFrame, on_time: pl.DataFrame) -> pl.DataFrame:

@@ -102,13 +102,14 @@ def plan_partitions(
     """Which partitions are active in a batch that is planned at `now` (DESIGN 4.6).
 
     Active is one with input in this plan, one with input that the plan leaves `unread`, and one
-    whose last input is less than `idle_after` ago. One that is not may find W ahead of it when it
+    whose last input is less than `idle_after` ago, unless it was idle before: a clock that is put back
+    wakes none. One that is not may find W ahead of it when it
     returns, so `joined_as` says so from here on, however it becomes active again. The plan keeps
     what this returns, so that a retry decides the same. Columns as in PARTITION_SCHEMA.
     """
     has_input = pl.col("source").is_in(list(with_input))
     has_unread = pl.col("source").is_in(list(unread))
-    is_recent = pl.lit(now) - pl.col("last_input_time") < rule.idle_after
+    is_recent = pl.col("is_active") & (pl.lit(now) - pl.col("last_input_time") < rule.idle_after)
     is_active = has_input | has_unread | is_recent
     planned = partitions.with_columns(
         joined_as=pl.when(is_active).then("joined_as").otherwise(pl.lit("after_idle")),
