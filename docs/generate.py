@@ -1,4 +1,4 @@
-"""Writes docs/reference: verbs, columns, what is redacted, what is no page, from the code itself.
+"""Writes docs/reference: verbs, columns, a pipeline's settings, what is redacted, what is no page, from the code.
 
 `make docs` writes; a test checks that what is written is what the code says.
 """
@@ -13,6 +13,7 @@ import click
 from m2cli import events
 from m2cli.cli import m2
 from m2cli.logs.requests import ASSETS
+from m2cli.pipeline.keys import SECTIONS, Key, header
 from m2cli.stages.redaction import SECRET_NAMES
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Each page of the reference, by its file's name."""
-    return {"commands.md": _commands(), "columns.md": _columns(), "redaction.md": _redaction(), "assets.md": _assets()}
+    return {
+        "commands.md": _commands(),
+        "columns.md": _columns(),
+        "pipeline.md": _pipeline(),
+        "redaction.md": _redaction(),
+        "assets.md": _assets(),
+    }
 
 
 def _commands() -> str:
@@ -62,6 +69,40 @@ def _columns() -> str:
     parts = ["# Columns\n\nWritten by `make docs` from `m2cli/events.py`. Any column may be null.\n"]
     parts += [f"## {title}\n\n{_table(columns)}\n" for title, columns in _TABLES.items()]
     return "\n".join(parts)
+
+
+_PIPELINE = """# A pipeline's settings
+
+Written by `make docs` from `m2cli/pipeline/keys.py`. A pipeline is one TOML file, as
+[shop.toml](../../pipelines/shop.toml) and [logs.toml](../../pipelines/logs.toml) are. It needs a `name`, a `lake` and
+one `[[source]]`; all else has a default.
+
+- Paths are relative to the folder of the file; `~` stands for nothing.
+- `${NAME}` in a text is filled from the environment, `${NAME:-default}` with the default where `NAME` is not set or
+  empty; `$$` is a dollar.
+- A duration is written as `30m`, `12h`, `90s` or `1h30m`, a size as `2GiB`, `512MiB` or `1GB`.
+- `--set SECTION.KEY=VALUE` goes before what the file says, but for sources; lists are written with commas.
+"""
+
+
+def _pipeline() -> str:
+    parts = [_PIPELINE]
+    for section, keys in SECTIONS.items():
+        rows = [f"| `{key.name}` | `{key.example}` | {_default(key)} | {_meaning(key)} |" for key in keys.values()]
+        parts.append(
+            "\n".join([f"## {header(section)}\n", "| key | as | default | meaning |", "|---|---|---|---|", *rows, ""])
+        )
+    return "\n".join(parts)
+
+
+def _default(key: Key) -> str:
+    if key.is_required:
+        return "required"
+    return f"`{key.default}`" if key.default is not None else ""
+
+
+def _meaning(key: Key) -> str:
+    return f"{key.meaning} Of `{key.of_type}` only." if key.of_type else key.meaning
 
 
 def _redaction() -> str:

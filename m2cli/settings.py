@@ -1,10 +1,11 @@
-"""What people write, turned into what rules hold: durations, shares, column maps."""
+"""What people write, turned into what rules hold: durations, sizes, shares, column maps."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from m2cli.errors import UsageError
@@ -22,6 +23,14 @@ _UNITS = {
 }
 _DURATION = re.compile(r"(?:\d+(?:us|ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"(\d+)(us|ms|s|m|h|d)")
+_SIZES = {"B": 1} | {
+    f"{letter}{ending}": base**power
+    for power, letter in enumerate("KMGTP", 1)
+    for ending, base in (("iB", 1024), ("B", 1000))
+}
+_SIZE_UNITS = {unit.lower(): size for unit, size in _SIZES.items()}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", re.IGNORECASE)
+_SIZE_DIGITS = 20  # more than any memory or disk has bytes
 
 
 def parse_duration(text: str) -> timedelta:
@@ -54,6 +63,67 @@ def format_duration(duration: timedelta) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return "".join(parts) or "0s"
+
+
+def parse_date(text: str) -> date:
+    """The date that `text` names.
+
+    >>> parse_date("2026-11-22")
+    datetime.date(2026, 11, 22)
+
+    Raises `UsageError` for anything else.
+    """
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"`{text}` is no date; write it as `2026-11-22`") from None
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """The moment that `text` names: a time of the day that `now` is in, a date, or both as ISO 8601; UTC if no zone.
+
+    >>> parse_moment("12:00", datetime(2026, 11, 22, 9, 30, tzinfo=UTC))
+    datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.timezone.utc)
+
+    Raises `UsageError` for anything else.
+    """
+    text = text.strip()
+    try:
+        of_day = time.fromisoformat(text) if ":" in text and "-" not in text.split("+")[0] else None
+        moment = datetime.combine(now.astimezone(UTC).date(), of_day) if of_day else datetime.fromisoformat(text)
+    except ValueError:
+        hint = "write it as `12:00` (today, UTC), `2026-11-22` or `2026-11-22T12:00+01:00`"
+        raise UsageError(f"`{text}` is no time; {hint}") from None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+
+def parse_size(text: str) -> int:
+    """The number of bytes that `text` names: `2GiB` and the like by 1024, `1GB` and the like by 1000.
+
+    >>> parse_size("512MiB"), parse_size("1.5 GB")
+    (536870912, 1500000000)
+
+    Case does not matter. Raises `UsageError` for anything else, above all for a number without a unit and for
+    `2G`, which some read as the one and some as the other.
+    """
+    text = text.strip()
+    found = _SIZE.fullmatch(text)
+    unit = _SIZE_UNITS.get(found[2].lower()) if found and len(found[1]) <= _SIZE_DIGITS else None
+    if found and unit:
+        return int(Fraction(found[1]) * unit)
+    is_short = found and f"{found[2]}ib".lower() in _SIZE_UNITS
+    hint = f"did you mean `{text.upper()}iB`?" if is_short else "write it as `2GiB`, `512MiB` or `1GB`"
+    raise UsageError(f"`{text}` is not a size; {hint}")
+
+
+def format_size(size: int) -> str:
+    """`size` bytes as `parse_size` reads it, in the largest unit of which it is a whole number.
+
+    >>> format_size(2 << 30), format_size(1_000_000), format_size(1025)
+    ('2GiB', '1MB', '1025B')
+    """
+    unit = max((unit for unit in _SIZES if size and size % _SIZES[unit] == 0), key=_SIZES.__getitem__, default="B")
+    return f"{size // _SIZES[unit]}{unit}"
 
 
 @dataclass(frozen=True, kw_only=True)

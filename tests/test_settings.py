@@ -1,4 +1,4 @@
-"""What people write: durations, limits of rejects, column maps."""
+"""What people write: durations, sizes, limits of rejects, column maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2cli.errors import UsageError
-from m2cli.settings import RejectLimit, format_duration, parse_duration, parse_mapping, parse_reject_limit
+from m2cli.settings import (
+    RejectLimit,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_mapping,
+    parse_reject_limit,
+    parse_size,
+)
 
 DURATIONS = {
     "30m": timedelta(minutes=30),
@@ -51,6 +59,58 @@ def test_a_duration_longer_than_can_be_counted_is_refused() -> None:
 @given(st.timedeltas(min_value=timedelta(0)))
 def test_a_duration_that_is_written_is_read_again(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
+
+
+SIZES = {
+    "2GiB": 2 << 30,
+    "512MiB": 512 << 20,
+    "1GB": 10**9,
+    "1.5GiB": 3 << 29,
+    "64 KiB": 64 << 10,
+    "100B": 100,
+    "2gib": 2 << 30,
+    "0.5KB": 500,
+    "0.0001KB": 0,
+}
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_is_read_as_it_is_written(text: str) -> None:
+    assert parse_size(text) == SIZES[text]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2G", "did you mean `2GiB`"),
+        ("512m", "did you mean `512MiB`"),
+        ("2147483648", "write it as"),
+        ("", "write it as"),
+        ("GiB", "write it as"),
+        ("-1GiB", "write it as"),
+        ("2GiBs", "write it as"),
+        ("1e3MB", "write it as"),
+        ("9" * 5000 + "GiB", "write it as"),
+    ],
+)
+def test_a_size_without_a_unit_that_has_one_meaning_is_refused_with_a_hint(text: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        parse_size(text)
+
+
+@given(st.integers(0, 2**60))
+def test_a_size_that_is_written_is_read_again(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+def test_a_size_is_written_in_the_largest_unit_that_is_exact() -> None:
+    assert [format_size(size) for size in (0, 2 << 30, 1536 << 20, 10**9, 1025)] == [
+        "0B",
+        "2GiB",
+        "1536MiB",
+        "1GB",
+        "1025B",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,237 @@
+"""The table of settings: every key of a pipeline's TOML file, how it is written, its default and its meaning."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from m2cli.errors import UsageError
+from m2cli.files.rule import FileRule
+from m2cli.logs.read import LogRule
+from m2cli.pipeline.kinds import DURATION, GLOBS, PATH, REJECT_LIMIT, SIZE, TABLE, TEXT, TEXTS, Kind
+from m2cli.pipeline.rule import check_memory, check_metrics, check_name, check_paths, check_time
+from m2cli.stages.redaction import RedactionRule
+from m2cli.stages.visitors import VisitorRule
+from m2cli.visits import VisitRule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ACCESS_LOG, EVENTS = "access_log", "events"
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One setting. `default` is as a person would write it; None: there is none, and absent means absent.
+
+    `sample` is a value as TOML has it, where the default does not show how it is written. `check` raises
+    `UsageError` for a value that is written well and cannot be; `of_type`: of these sources only.
+    """
+
+    section: str
+    name: str
+    kind: Kind
+    meaning: str
+    default: str | None = None
+    sample: str = ""
+    is_required: bool = False
+    of_type: str | None = None
+    check: Callable[[Any], object] = lambda value: value
+
+    @property
+    def full_name(self) -> str:
+        """What `--set` calls it."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def example(self) -> str:
+        """A value as TOML has it."""
+        return self.sample or f'"{self.default}"'
+
+
+def _check_visit(name: str) -> Callable[[Any], object]:
+    return lambda value: VisitRule(**{name: value})
+
+
+def _check_format(name: str) -> None:
+    LogRule(format=name)
+
+
+def _check_hosts(hosts: tuple[str, ...]) -> None:
+    if wrong := [host for host in hosts if not _HOST.fullmatch(host)]:
+        raise UsageError(f"`{wrong[0]}` is no host; write its name alone, as `shop.example`")
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    RedactionRule(names=frozenset(names))
+
+
+_pipeline, _source = partial(Key, section="pipeline"), partial(Key, section="source")
+_visit = partial(Key, section="visit", kind=DURATION)
+
+KEYS = (
+    _pipeline(
+        name="name",
+        kind=TEXT,
+        sample='"shop"',
+        is_required=True,
+        check=check_name,
+        meaning="What the pipeline is called, and its batches after it: 1 to 60 letters, digits, `-` and `_`.",
+    ),
+    _pipeline(name="lake", kind=PATH, sample='"lake"', is_required=True, meaning="The folder that the visits go to."),
+    _pipeline(
+        name="memory",
+        kind=SIZE,
+        default="2GiB",
+        check=check_memory,
+        meaning="What a run may take, at least 256MiB; beyond it, it works in pieces, by way of the disk.",
+    ),
+    _pipeline(
+        name="max_rejects",
+        kind=REJECT_LIMIT,
+        sample='"1%"',
+        meaning="A batch with more rejects than this does not commit: a number, or a share of what was read.",
+    ),
+    _pipeline(name="log", kind=PATH, sample='"shop.log"', meaning="A file that gets one line a batch, for people."),
+    _pipeline(
+        name="json_log", kind=PATH, sample='"shop.ndjson"', meaning="A file that gets one line a batch, as JSON."
+    ),
+    _pipeline(
+        name="metrics",
+        kind=PATH,
+        sample='"m2_shop.prom"',
+        check=check_metrics,
+        meaning="A file for node exporter's textfile collector, written anew after each batch; ends in `.prom`.",
+    ),
+    _pipeline(
+        name="grace",
+        kind=DURATION,
+        default="1h",
+        check=check_time,
+        meaning="How long a replaced file stays for those who read by an earlier snapshot.",
+    ),
+    _source(
+        name="type",
+        kind=TEXT,
+        sample='"access_log"',
+        is_required=True,
+        meaning="`access_log`: logs that are followed as they grow and rotate; "
+        "`events`: event files, Parquet, NDJSON or CSV, each taken whole once it is complete.",
+    ),
+    _source(
+        name="paths",
+        kind=GLOBS,
+        sample='["logs/access.log*"]',
+        is_required=True,
+        check=check_paths,
+        meaning="Files, folders and globs, one or a list; what is not there yet is waited for.",
+    ),
+    _source(
+        name="name",
+        kind=TEXT,
+        sample='"web"',
+        meaning="What the source is called, and `source` in the events of files that say none; "
+        "by default its first path as written.",
+    ),
+    _source(
+        name="format",
+        kind=TEXT,
+        default="combined",
+        of_type=ACCESS_LOG,
+        check=_check_format,
+        meaning="How the log's lines are written: `combined` or `common`.",
+    ),
+    _source(
+        name="map",
+        kind=TABLE,
+        sample='{ event_time = "ts" }',
+        of_type=EVENTS,
+        check=lambda mapping: FileRule(mapping=mapping),
+        meaning="The event's column, and the file's that holds it, where the names differ.",
+    ),
+    _source(
+        name="time_zone",
+        kind=TEXT,
+        default="UTC",
+        of_type=EVENTS,
+        check=lambda zone: FileRule(time_zone=zone),
+        meaning="The zone of times that name none.",
+    ),
+    _visit(
+        name="inactivity",
+        default="30m",
+        check=_check_visit("inactivity"),
+        meaning="A silence of more than this ends a visit.",
+    ),
+    _visit(
+        name="max_duration",
+        default="12h",
+        check=_check_visit("max_duration"),
+        meaning="An event more than this after the first of its visit starts the next visit.",
+    ),
+    _visit(
+        name="max_out_of_orderness",
+        default="5m",
+        check=_check_visit("max_out_of_orderness"),
+        meaning="How far behind the latest event of its partition an event may be; one further behind is late.",
+    ),
+    _visit(
+        name="idle_after",
+        default="1h",
+        check=_check_visit("idle_after"),
+        meaning="A partition with nothing new for this long no longer holds the others' visits open.",
+    ),
+    _visit(
+        name="max_ahead",
+        default="10m",
+        check=check_time,
+        meaning="An event further ahead of its arrival than this is a reject: `from_the_future`.",
+    ),
+    Key(
+        section="visitor",
+        name="by",
+        kind=TEXT,
+        default="default",
+        check=lambda by: VisitorRule(by=by),
+        meaning="Who a visitor is: `default` (session cookie, else address and user agent), `session`, or `ip`.",
+    ),
+    Key(
+        section="country",
+        name="database",
+        kind=PATH,
+        sample='"countries.mmdb"',
+        meaning="An MMDB file to take countries from; by default the registries' own assignments.",
+    ),
+    Key(
+        section="causes",
+        name="own_hosts",
+        kind=TEXTS,
+        sample='["shop.example"]',
+        check=_check_hosts,
+        meaning="The shop's own hosts, whose subdomains are its own too; by default those whose pages were visited.",
+    ),
+    Key(
+        section="redaction",
+        name="names",
+        kind=TEXTS,
+        sample='["voucher"]',
+        check=_check_names,
+        meaning="Parameters that hold secrets, besides those that are [redacted by default](redaction.md).",
+    ),
+)
+SECTIONS = {
+    section: {key.name: key for key in KEYS if key.section == section}
+    for section in dict.fromkeys(key.section for key in KEYS)
+}
+SOURCE = "source"
+
+
+def header(section: str) -> str:
+    """How a section is written: `[visit]`; `[[source]]`, of which there may be many."""
+    return f"[[{section}]]" if section == SOURCE else f"[{section}]"
+
+
+__all__ = ["ACCESS_LOG", "EVENTS", "KEYS", "SECTIONS", "SOURCE", "Key", "header"]
