@@ -71,7 +71,8 @@ CORRUPT = (EOFError, OSError, zlib.error, ValueError)
 class EventFile:
     """One file of events as found: `name` as it was named, `path` in full, what it is, size and age.
 
-    `source` is the path in full as text, bytes of it that are no UTF-8 as `\\xhh`; of a pipe, its name.
+    `source` is the path in full as text, bytes of it that are no UTF-8 as `\\xhh`; of a pipe, its name; of a file
+    that a pipeline follows, what its settings say. `part_id` tells the files of such a source apart.
     """
 
     name: str
@@ -81,6 +82,7 @@ class EventFile:
     compression: Compression
     size: int
     modification_time: datetime
+    part_id: str | None = None
 
     def open(self) -> IO[bytes]:
         """Its bytes, unpacked."""
@@ -110,7 +112,13 @@ def find_files(paths: Sequence[str | Path]) -> list[EventFile]:
 def list_event_files(folder: Path) -> list[Path]:
     """The files below `folder` that are called as event files are, by path; see `find_files`."""
     with _naming(folder):
-        return sorted(path for path in walk_files(folder) if _format_by_name(path))
+        return sorted(path for path in walk_files(folder) if format_by_name(path))
+
+
+def examine_file(path: Path) -> EventFile:
+    """The event file at `path`. Raises `UnreadableSourceError` as `find_files` does."""
+    with _naming(path):
+        return _examine(path)
 
 
 def examine_pipe(spool: Path, name: str, arrival_time: datetime) -> EventFile:
@@ -177,7 +185,8 @@ def _expand_folder(path: Path, *, is_named: bool) -> Iterator[Path]:
     yield from files
 
 
-def _format_by_name(path: Path) -> Format | None:
+def format_by_name(path: Path) -> Format | None:
+    """What its name says that a file is; in a folder, only those that say so are taken."""
     name = path.name.lower()
     for suffix in PACKED_SUFFIXES:
         name = name.removesuffix(suffix)
@@ -207,7 +216,7 @@ def _examine(path: Path) -> EventFile:
 
 
 def _tell_format(path: Path, magic: bytes, compression: Compression) -> Format:
-    by_name = _format_by_name(path)
+    by_name = format_by_name(path)
     if magic.startswith(PARQUET_MAGIC) or (by_name == Format.PARQUET and compression == Compression.NONE):
         return Format.PARQUET
     head = _head(path, compression)

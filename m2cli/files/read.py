@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventFile", "FileRule", "find_files", "read_event_files"]
 
+REMEDY = "pass `--map event_time={}`"
 LISTED = 20  # columns that an error names
 TIME_NAME = re.compile(r"(?i:time|date|stamp|(?:^|[^a-z])(?:ts|at)(?![a-z]))|[a-z](?:Ts|At)(?![a-z])")
 READERS = {Format.PARQUET: read_parquet, Format.NDJSON: read_ndjson, Format.CSV: read_csv}
@@ -44,13 +45,28 @@ def read_event_files(files: Sequence[EventFile], rule: FileRule, *, arrival_time
     `UnreadableSourceError` where a file proves to be cut short or corrupt, after what came before it.
     """
     _check_columns(files, rule)
-    return _read(files, rule, arrival_time)
+    return (piece for file in files for piece in read_events(file, rule, arrival_time=arrival_time))
 
 
-def _read(files: Iterable[EventFile], rule: FileRule, arrival_time: datetime) -> Iterator[Intake]:
-    for file in files:
-        for block in READERS[file.format](file, rule):
-            yield shape_events(block, file, rule, min(arrival_time, file.modification_time))
+def read_events(file: EventFile, rule: FileRule, *, arrival_time: datetime) -> Iterator[Intake]:
+    """The events and rejects of one file, whatever columns it has; a row without a time is a reject."""
+    for block in READERS[file.format](file, rule):
+        yield shape_events(block, file, rule, min(arrival_time, file.modification_time))
+
+
+def check_columns(file: EventFile, rule: FileRule, remedy: str) -> list[str]:
+    """The columns of `file`, none where it has no row. Raises `UsageError` for one without times.
+
+    `remedy` is what to do about it, with `{}` for the column that may hold them.
+    """
+    columns = _columns(file, rule)
+    if columns is None:
+        return []
+    asked = rule.mapping.get("event_time", "event_time")
+    if "event_time" not in columns and asked not in columns:
+        near = [name for name in columns if _can_be_time(name, file)] if asked == "event_time" else columns
+        raise UsageError(f"`{file.name}` has no column `{asked}`{_hint(asked, columns, near, remedy)}")
+    return columns
 
 
 def _check_columns(files: Iterable[EventFile], rule: FileRule) -> None:
@@ -58,16 +74,9 @@ def _check_columns(files: Iterable[EventFile], rule: FileRule) -> None:
     wanted = set(rule.mapping.values())
     seen: dict[str, None] = {}
     for file in files:
-        columns = _columns(file, rule)
-        if columns is None:
-            continue
-        seen.update(dict.fromkeys(columns))
-        if "event_time" not in columns and rule.mapping.get("event_time") not in columns:
-            asked = rule.mapping.get("event_time", "event_time")
-            near = [name for name in columns if _can_be_time(name, file)] if asked == "event_time" else columns
-            raise UsageError(f"`{file.name}` has no column `{asked}`{_hint(asked, columns, near)}")
+        seen.update(dict.fromkeys(check_columns(file, rule, REMEDY)))
     for name in sorted(wanted - set(seen)) if seen else ():
-        raise UsageError(f"no input has a column `{name}`{_hint(name, list(seen), list(seen))}")
+        raise UsageError(f"no input has a column `{name}`{_hint(name, list(seen), list(seen), REMEDY)}")
 
 
 def _can_be_time(name: str, file: EventFile) -> bool:
@@ -82,10 +91,9 @@ def _columns(file: EventFile, rule: FileRule) -> list[str] | None:
     return csv_columns(file, rule) if file.format == Format.CSV else ndjson_columns(file, rule)
 
 
-def _hint(name: str, columns: Sequence[str], offered: Sequence[str]) -> str:
+def _hint(name: str, columns: Sequence[str], offered: Sequence[str], remedy: str) -> str:
     near = redact_names(get_close_matches(name, offered, n=1, cutoff=0.5))
     names = redact_names(columns)[:LISTED]
     listed = ", ".join(f"`{column}`" for column in names) + (", ..." if len(columns) > len(names) else "")
     hint = f"; did you mean `{near[0]}`?" if near else f"; its columns are {listed}"
-    remedy = near[0] if near else "COLUMN"
-    return hint + (f" (pass `--map event_time={remedy}`)" if name == "event_time" else "")
+    return hint + (f" ({remedy.format(near[0] if near else 'COLUMN')})" if name == "event_time" else "")

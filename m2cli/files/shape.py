@@ -99,8 +99,9 @@ def _defaults(
         "arrival_time": pl.lit(arrival_time, TIME),
     }
     # One source in several files, no place in it: the file is its part, else two events would share a place.
-    if "source" in chosen and not {"part_id", "position_in_source"} & set(chosen):
-        defaults["part_id"] = pl.lit(file.source)
+    has_source = "source" in chosen
+    if (has_source and not {"part_id", "position_in_source"} & set(chosen)) or (file.part_id and not has_source):
+        defaults["part_id"] = pl.lit(file.part_id or file.source)
     return defaults
 
 
@@ -121,7 +122,7 @@ def _rejects(wrong: pl.DataFrame, block: Block, file: EventFile, arrival_time: d
         .with_columns(
             wrong["reason"],
             source=pl.lit(file.source),
-            part_id=pl.lit(None, pl.String),
+            part_id=pl.lit(file.part_id, pl.String),
             file=pl.lit(file.name),
             arrival_time=pl.lit(arrival_time, TIME),
         )
