@@ -18,7 +18,7 @@ class Block(NamedTuple):
     """Whole lines; or, where there is a `fault`, one that cannot be a line, perhaps only its beginning.
 
     `position` is where the first line begins, in bytes from the beginning of the text; `is_whole` says that
-    the block is all of the text (of one as long as a block may be, that is not known).
+    the block is all that was read (of as much as a block may hold, that is not known).
     """
 
     data: bytes
@@ -27,15 +27,15 @@ class Block(NamedTuple):
     is_whole: bool = False
 
 
-def cut_blocks(pieces: Iterable[bytes], block_size: int, max_line_size: int) -> Iterator[Block]:
+def cut_blocks(pieces: Iterable[bytes], block_size: int, max_line_size: int, start: int = 0) -> Iterator[Block]:
     """The text of `pieces` in blocks of about `block_size` bytes, which end where a line or the text ends.
 
-    A line of more than `max_line_size` bytes that crosses a block's end becomes a block with the fault
-    `TOO_LONG`. What follows the last line's end where the pieces end with a `CutError` becomes one with that
-    fault, even if it is empty.
+    The first piece begins at byte `start` of the text. A line of more than `max_line_size` bytes that crosses a
+    block's end becomes a block with the fault `TOO_LONG`. What follows the last line's end where the pieces end with
+    a `CutError` becomes one with that fault, even if it is empty.
     """
     held: list[bytes] = []
-    held_size = position = 0
+    held_size, position = 0, start
     pieces = iter(pieces)
     fault = None
     while True:
@@ -50,7 +50,7 @@ def cut_blocks(pieces: Iterable[bytes], block_size: int, max_line_size: int) -> 
         data = b"".join(held)
         cut = data.rfind(b"\n") + 1 if piece or fault else len(data)
         if cut:
-            is_whole = not (piece or fault or position)
+            is_whole = not (piece or fault or position > start)
             yield Block(data if cut == len(data) else data[:cut], position, is_whole=is_whole)
         data, position = data[cut:], position + cut
         if fault:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import REJECT_SCHEMA, Intake
-from m2cli.logs.parse import Origin, Place, name_events, parse_block, reject_line
+from m2cli.logs.parse import Origin, Place, count_rejects_from, name_events, parse_block, reject_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,11 +25,15 @@ _ORIGIN = ("source", "part_id", "file", "arrival_time")
 
 
 class Portion(NamedTuple):
-    """A block of the part that `origin` describes; with it, `done` bytes of all parts on disk have been read."""
+    """A block of the part that `origin` describes; with it, `done` bytes of all that is to be read have been.
+
+    `lines_before` is how many lines of the part lie before it; None if it goes on where the last portion ended.
+    """
 
     block: Block
     origin: Origin
     done: int
+    lines_before: int | None = None
 
 
 def bundle_portions(portions: Iterable[Portion], max_line_size: int) -> Iterator[list[Portion]]:
@@ -57,25 +61,39 @@ def _is_small(block: Block, size: int) -> bool:
 
 
 def parse_bundle(bundle: Sequence[Portion], log_format: LogFormat, *, max_line_size: int) -> Intake:
-    """The events and rejects of `bundle`; see `parse_block` for the columns."""
-    block, origin, _ = bundle[0]
+    """The events and rejects of `bundle`; see `parse_block` for the columns.
+
+    Line numbers of rejects count from the first line of their part if that is known, else from the bundle's.
+    """
+    block, origin, _, lines_before = bundle[0]
+    place = Place(log_format, origin, block.position)
     if block.fault:
-        return reject_line(block.data, Place(log_format, origin, block.position), block.fault)
+        return count_rejects_from(reject_line(block.data, place, block.fault), lines_before or 0)
     if len(bundle) == 1:
-        return parse_block(block.data, Place(log_format, origin, block.position), max_line_size=max_line_size)
+        intake = parse_block(block.data, place, max_line_size=max_line_size)
+        return count_rejects_from(intake, lines_before or 0)
     texts = [portion.block.data for portion in bundle]
     lines = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
     parts = pl.DataFrame(
         [asdict(portion.origin) for portion in bundle], schema={name: REJECT_SCHEMA[name] for name in _ORIGIN}
     ).with_columns(
         pl.Series("begin", _count_before(map(len, lines)), dtype=pl.Int64),
-        pl.Series("lines_before", _count_before(text.count(b"\n") for text in lines), dtype=pl.Int64),
+        pl.Series("position", [portion.block.position for portion in bundle], dtype=pl.Int64),
+        pl.Series("lines_before", _count_before(text.count(b"\n") for text in lines), dtype=pl.Int64)
+        - pl.Series([portion.lines_before or 0 for portion in bundle], dtype=pl.Int64),
     )
     intake = parse_block(b"".join(lines), Place(log_format, origin, 0), max_line_size=max_line_size)
     return intake._replace(
         events=_give_back(intake.events, parts, name_events(pl.col("part_id") + "-")),
         rejects=_give_back(intake.rejects, parts, pl.col("line_number") - pl.col("lines_before")),
     )
+
+
+def count_lines(bundle: Sequence[Portion], intake: Intake) -> list[int]:
+    """How many lines each portion of `bundle` has, of which `intake` was made."""
+    if len(bundle) == 1:
+        return [intake.read_count]
+    return [text.count(b"\n") + (not text.endswith(b"\n")) for text in (portion.block.data for portion in bundle)]
 
 
 def _count_before(counts: Iterable[int]) -> list[int]:
@@ -87,7 +105,7 @@ def _give_back(rows: pl.DataFrame, parts: pl.DataFrame, own: pl.Expr) -> pl.Data
     return (
         rows.drop(_ORIGIN, strict=False)
         .join_asof(parts, left_on="position_in_source", right_on="begin")
-        .with_columns(pl.col("position_in_source") - pl.col("begin"))
+        .with_columns(pl.col("position_in_source") - pl.col("begin") + pl.col("position"))
         .with_columns(own)
         .select(rows.columns)
     )

@@ -43,7 +43,7 @@ class FileInput:
 
     def __init__(self, path: Path) -> None:
         self.path, self.name, self.source = path, printable_path(path), name_source(path)
-        with _reading(self.name), path.open("rb"):
+        with reading(self.name), path.open("rb"):
             status = path.stat()
         self.size: int = status.st_size
         self.changed_time: datetime | None = datetime.fromtimestamp(status.st_mtime, UTC)
@@ -51,13 +51,13 @@ class FileInput:
     @contextmanager
     def open_text(self, piece_size: int = _PIECE_SIZE) -> Iterator[Text]:
         """The text of the file, from its beginning."""
-        with _reading(self.name), closing(CountingReader(self.path.open("rb", buffering=0))) as reader:
+        with reading(self.name), closing(CountingReader(self.path.open("rb", buffering=0))) as reader:
             yield Text(read_pieces(reader, piece_size), reader)
 
     def find_first_line(self) -> bytes | None:
         """The first line that is neither blank nor a directive."""
         with self.open_text() as text:
-            return _check_encoding(find_first_line(text.pieces), self.name)
+            return check_encoding(find_first_line(text.pieces), self.name)
 
     def compare(self, other: FileInput) -> Likeness:
         """How this file's text is to that of `other`."""
@@ -83,14 +83,14 @@ class PipeInput:
     @contextmanager
     def open_text(self, piece_size: int = _PIECE_SIZE) -> Iterator[Text]:  # noqa: ARG002 - read once, one size
         """The text of the pipe, once."""
-        with _reading(self.name), closing(self._reader):
+        with reading(self.name), closing(self._reader):
             yield Text(self._read_again(), self._reader)
 
     def find_first_line(self) -> bytes | None:
         """The first line that is neither blank nor a directive."""
-        with _reading(self.name):
+        with reading(self.name):
             self._rest = read_pieces(self._reader, _PIECE_SIZE)
-            return _check_encoding(find_first_line(self._hold()), self.name)
+            return check_encoding(find_first_line(self._hold()), self.name)
 
     def _hold(self) -> Iterator[bytes]:
         try:
@@ -108,7 +108,8 @@ class PipeInput:
             raise self._cut
 
 
-def _check_encoding(first_line: bytes | None, name: str) -> bytes | None:
+def check_encoding(first_line: bytes | None, name: str) -> bytes | None:
+    """`first_line`. Raises `UnreadableSourceError` if it is in an encoding that is not read."""
     for mark, encoding in _MARKS.items():
         if first_line and first_line.startswith(mark):
             hint = f"convert it to UTF-8, as with `iconv -f {encoding} -t UTF-8`"
@@ -119,7 +120,7 @@ def _check_encoding(first_line: bytes | None, name: str) -> bytes | None:
 def open_input(path: Path) -> FileInput | PipeInput:
     """What is at `path`; `/dev/fd/63` and the like are pipes. Raises `UnreadableSourceError`."""
     name = printable_path(path)
-    with _reading(name):
+    with reading(name):
         mode = path.stat().st_mode
         if S_ISDIR(mode):
             raise UnreadableSourceError(name, "it is a folder", "name the log files in it")
@@ -127,7 +128,8 @@ def open_input(path: Path) -> FileInput | PipeInput:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
+    """Raises what goes wrong with the file or pipe called `name` as `UnreadableSourceError`."""
     try:
         yield
     except FileNotFoundError:

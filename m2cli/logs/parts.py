@@ -10,7 +10,7 @@ import re
 from enum import Enum
 from functools import cmp_to_key
 from hashlib import blake2b
-from itertools import groupby, pairwise
+from itertools import count, groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from m2cli.logs.streams import CutError
@@ -18,7 +18,7 @@ from m2cli.logs.times import find_time
 from m2cli.texts import printable_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 NO_TIME = "00000000T000000Z"
@@ -133,20 +133,32 @@ def _until_cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
         return
 
 
-def settle_parts(names: Sequence[str], compare: Callable[[int, int], Likeness]) -> list[Settled]:
+def settle_parts(
+    names: Sequence[str], compare: Callable[[int, int], Likeness], taken: Collection[str] = ()
+) -> list[Settled]:
     """What each of several files is, given what `name_part` calls them and how their texts compare.
 
     Of files that are equal the first is a part, of files that begin another the longest; the others are
     copies. Different files of one name get `-2`, `-3` and so on after it, in the order of their texts,
-    whatever order they come in.
+    whatever order they come in; what other parts have, `taken`, is left out.
     """
     settled: dict[int, Settled] = {}
     for name, group in groupby(sorted(range(len(names)), key=names.__getitem__), key=names.__getitem__):
-        settled |= _settle_namesakes(name, list(group), compare)
+        free_ids = (part_id for part_id in list_ids(name) if part_id not in taken)
+        settled |= _settle_namesakes(free_ids, list(group), compare)
     return [settled[number] for number in range(len(names))]
 
 
-def _settle_namesakes(name: str, group: list[int], compare: Callable[[int, int], Likeness]) -> dict[int, Settled]:
+def list_ids(name: str) -> Iterator[str]:
+    """The ids of parts that are called `name`, in the order in which they are given."""
+    yield name
+    for number in count(2):
+        yield f"{name}-{number}"
+
+
+def _settle_namesakes(
+    free_ids: Iterator[str], group: list[int], compare: Callable[[int, int], Likeness]
+) -> dict[int, Settled]:
     def sorts_before(one: int, other: int) -> int:
         likeness = compare(one, other)
         if likeness is Likeness.EQUAL:
@@ -157,13 +169,12 @@ def _settle_namesakes(name: str, group: list[int], compare: Callable[[int, int],
     in_order = sorted(group, key=cmp_to_key(sorts_before))
     is_begun = [compare(one, other) in {Likeness.BEGINS, Likeness.EQUAL} for one, other in pairwise(in_order)]
     settled: dict[int, Settled] = {}
-    part_count, copies = 0, []
+    copies: list[int] = []
     for number, is_copy in zip(in_order, [*is_begun, False], strict=True):
         if is_copy:
             copies.append(number)
             continue
-        part_count += 1
-        part_id = name if part_count == 1 else f"{name}-{part_count}"
+        part_id = next(free_ids)
         settled[number] = Settled(part_id, None)
         settled |= {copy: Settled(part_id, number) for copy in copies}
         copies = []

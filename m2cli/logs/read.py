@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from m2cli.errors import UsageError
 from m2cli.logs.blocks import cut_blocks
-from m2cli.logs.bundles import Portion, bundle_portions, parse_bundle
+from m2cli.logs.bundles import Portion, bundle_portions, count_lines, parse_bundle
 from m2cli.logs.formats import LogFormat, find_format
 from m2cli.logs.inputs import FileInput, PipeInput, open_input
 from m2cli.logs.parse import Origin, count_rejects_from
@@ -81,43 +81,56 @@ class AccessLog:
         `tell` is called after each of them with the number of bytes on disk that have been read so far. Raises
         `UnreadableSourceError` where a file cannot be read on.
         """
-        line_count = 0
         with closing(self._cut_parts()) as portions:
-            for parsed in _map_ahead(self._parse, bundle_portions(portions, self.rule.max_line_size)):
-                line_count = 0 if parsed.begins_part else line_count
-                yield count_rejects_from(parsed.intake, line_count)
-                line_count += parsed.intake.read_count
+            for read in read_portions(portions, self.rule):
+                yield read.intake
                 if tell:
-                    tell(parsed.done)
+                    tell(read.done)
 
     def _cut_parts(self) -> Generator[Portion]:
         done = 0
         for part in self.parts:
+            lines_before: int | None = 0
             with part.file.open_text(self.rule.block_size) as text:
                 for block in cut_blocks(text.pieces, self.rule.block_size, self.rule.max_line_size):
-                    yield Portion(block, part.origin, done + text.reader.read_size)
+                    yield Portion(block, part.origin, done + text.reader.read_size, lines_before)
+                    lines_before = None
                 done += text.reader.read_size
 
-    def _parse(self, bundle: Sequence[Portion]) -> _Parsed:
-        intake = parse_bundle(bundle, self.rule.log_format, max_line_size=self.rule.max_line_size)
-        return _Parsed(intake, bundle[-1].block.position == 0, bundle[-1].done)
 
-
-class _Parsed(NamedTuple):
-    """What a bundle became, whether a part begins with it, and the bytes on disk that were read up to its end."""
+class ReadPortions(NamedTuple):
+    """What portions became; of each, the lines before it as it said, and how many lines it has; how much is done."""
 
     intake: Intake
-    begins_part: bool
+    line_counts: list[tuple[int | None, int]]
     done: int
 
 
-def _map_ahead(work: Callable[[list[Portion]], _Parsed], bundles: Iterable[list[Portion]]) -> Iterator[_Parsed]:
+def read_portions(portions: Iterable[Portion], rule: LogRule) -> Iterator[ReadPortions]:
+    """The events and rejects of `portions`, in order, two pieces at a time; columns as of `parse_block`."""
+
+    def parse(bundle: Sequence[Portion]) -> ReadPortions:
+        intake = parse_bundle(bundle, rule.log_format, max_line_size=rule.max_line_size)
+        befores = [portion.lines_before for portion in bundle]
+        line_counts = list(zip(befores, count_lines(bundle, intake), strict=True))
+        return ReadPortions(intake, line_counts, bundle[-1].done)
+
+    line_count = 0
+    for read in _map_ahead(parse, bundle_portions(portions, rule.max_line_size)):
+        lines_before, lines = read.line_counts[0]
+        yield read if lines_before is not None else read._replace(intake=count_rejects_from(read.intake, line_count))
+        line_count = (line_count if lines_before is None else lines_before) + lines
+
+
+def _map_ahead(
+    work: Callable[[list[Portion]], ReadPortions], bundles: Iterable[list[Portion]]
+) -> Iterator[ReadPortions]:
     """What `work` makes of each of `bundles`, in order, begun before it is asked for.
 
     A column function keeps one core busy: two blocks at a time take two, and the next can be decompressed meanwhile.
     """
     with ThreadPoolExecutor(_BLOCKS_AT_A_TIME) as pool:
-        waiting: deque[Future[_Parsed]] = deque()
+        waiting: deque[Future[ReadPortions]] = deque()
         try:
             for bundle in bundles:
                 waiting.append(pool.submit(work, bundle))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ENDS_EARLY = "the compressed data ends early"
 DAMAGED = "the compressed data is damaged"
 
-_MAGIC_SIZE = 10
+MAGIC_SIZE = 10
 _COMPRESSED_PIECE = 1 << 16
 # 8 KiB of bzip2 can hold 150 MB of zeros.
 _BZIP2_PIECE = 1 << 13
@@ -70,14 +70,21 @@ def read_pieces(reader: CountingReader, piece_size: int) -> Iterator[bytes]:
     Takes gzip, bzip2 and zstd, of one member or of many, and everything else as it is. Raises `CutError` at
     the end of compressed data that is cut short or damaged.
     """
-    magic = reader.peek(_MAGIC_SIZE)
-    for pattern, decompress in _COMPRESSIONS:
-        if pattern.match(magic):
-            return decompress(reader)
-    return _read_plain(reader, piece_size)
+    decompress = _find_compression(reader.peek(MAGIC_SIZE))
+    return decompress(reader) if decompress else read_plain(reader, piece_size)
 
 
-def _read_plain(reader: CountingReader, piece_size: int) -> Iterator[bytes]:
+def is_compressed(magic: bytes) -> bool:
+    """Whether a file whose first `MAGIC_SIZE` bytes are `magic` is compressed."""
+    return _find_compression(magic) is not None
+
+
+def _find_compression(magic: bytes) -> Callable[[CountingReader], Iterator[bytes]] | None:
+    return next((decompress for pattern, decompress in _COMPRESSIONS if pattern.match(magic)), None)
+
+
+def read_plain(reader: CountingReader, piece_size: int) -> Iterator[bytes]:
+    """What is in `reader`, as it is, in pieces of `piece_size` bytes."""
     while data := reader.read(piece_size):
         yield data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from datetime import UTC, datetime, timedelta, timezone
 
 IGNORED, REJECT = "ignored", "reject"
@@ -105,8 +106,9 @@ class Cursor:
 
 
 def split_lines(data: bytes) -> list[tuple[int, bytes]]:
-    """The byte offset and the content of each line."""
-    lines, begin = [], 0
+    """The byte offset and the content of each line; a byte order mark at the beginning is no part of one."""
+    lines: list[tuple[int, bytes]] = []
+    begin = len(BOM_UTF8) if data.startswith(BOM_UTF8) else 0
     while begin < len(data):
         end = data.find(b"\n", begin)
         after = end + 1
