@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,10 +44,18 @@ OWN_FOLDER = "_m2"
 # All that a lake has at its top.
 OWN_NAMES = frozenset({OWN_FOLDER, *(table.name for table in TABLES)})
 SNAPSHOT = PurePosixPath(OWN_FOLDER, "snapshot")
+# Of a pipeline's lake: each file lies here, and by a hard link in its table's folder while it is current.
+FILES = PurePosixPath(OWN_FOLDER, "files")
+# Of a pipeline's lake: what the snapshot lists, but for the latest.
+MANIFESTS = PurePosixPath(OWN_FOLDER, "manifests")
 _LEDGER_PREFIX = "ledger"
 
 # What a file is called until it is whole and on the disk: no `*.parquet` glob matches (DESIGN 5.2).
 UNFINISHED_SUFFIX = ".unfinished"
+
+_KEPT_NAME = re.compile(
+    rf"(?P<stem>[^./]+)\.(?P<table>{'|'.join(table.name for table in TABLES)})(\.(?P<date>\d{{4}}-\d\d-\d\d))?"
+)
 
 
 def place_file(table: Table, batch_id: str, number: int, start_date: date | None = None) -> PurePosixPath:
@@ -57,6 +66,33 @@ def place_file(table: Table, batch_id: str, number: int, start_date: date | None
     """
     folder = PurePosixPath(table.name) if start_date is None else PurePosixPath(table.name, f"date={start_date}")
     return folder / f"{batch_id}-{number:05d}.parquet"
+
+
+def kept_name(path: str) -> str:
+    """What the file that lies at `path` in a pipeline's lake is called in `_m2/files`: no `*.parquet` glob matches.
+
+    The name says all of the place, so that what is there of a batch is found without a walk through all dates.
+
+    >>> kept_name("events/date=2026-03-01/shop-000012-00003.parquet")
+    'shop-000012-00003.events.2026-03-01'
+    >>> kept_name("rejects/shop-000012-00004.parquet")
+    'shop-000012-00004.rejects'
+    """
+    table, *dates, name = path.split("/")
+    return ".".join([name.removesuffix(".parquet"), table, *(folder.removeprefix("date=") for folder in dates)])
+
+
+def place_kept(name: str) -> PurePosixPath | None:
+    """Where the file that is called `name` in `_m2/files` lies when it is current; None if it is no such name.
+
+    >>> place_kept("shop-000012-00003.events.2026-03-01")
+    PurePosixPath('events/date=2026-03-01/shop-000012-00003.parquet')
+    """
+    found = _KEPT_NAME.fullmatch(name)
+    if found is None:
+        return None
+    folder = PurePosixPath(found["table"])
+    return (folder / f"date={found['date']}" if found["date"] else folder) / f"{found['stem']}.parquet"
 
 
 def has_ledger(lake: Path) -> bool:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from m2cli.errors import UsageError
 from m2cli.lake.layout import OWN_NAMES, SNAPSHOT, has_ledger
 from m2cli.lake.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
-from m2cli.lake.swap import clear_remains, hold_new_sibling, replace_folder, sync_folder
+from m2cli.lake.swap import clear_remains, hold_new_sibling, ignore_step, replace_folder, sync_folder
 from m2cli.lake.write import LakeWriter, explain_unwritable, m2_version
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StagedLake(LakeWriter):
 
 @contextmanager
 def stage_lake(
-    target: Path, *, replace: bool = False, batch_id: str | None = None, at: At = lambda _step: None
+    target: Path, *, replace: bool = False, batch_id: str | None = None, at: At = ignore_step
 ) -> Iterator[StagedLake]:
     """A lake to be written, which takes the place of `target` when it is committed.
 

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.events import PAGE, PURCHASE, TIME
-from m2cli.lake.layout import TABLES
+from m2cli.events import LAKE_EVENT_SCHEMA, PAGE, PURCHASE, TIME, VISIT_SCHEMA
+from m2cli.lake.layout import TABLES, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from polars._typing import PolarsDataType
 
-    from m2cli.lake.layout import Table
     from m2cli.lake.snapshot import Snapshot
 
 _TYPES: dict[PolarsDataType, str] = {
@@ -36,6 +35,13 @@ _DERIVED = {
 
 VIEWS = (*(table.name for table in TABLES), *_DERIVED)
 
+# What is in no file of the lake yet; `open_until` is when a visit would be closed if nothing more came.
+OPEN_EVENTS = Table("open_events", LAKE_EVENT_SCHEMA)
+OPEN_VISITS = Table(
+    "open_visits", {name: VISIT_SCHEMA[name] for name in VISIT_SCHEMA if name != "end_reason"} | {"open_until": TIME}
+)
+OPEN_VIEWS = (OPEN_EVENTS.name, OPEN_VISITS.name)
+
 
 def define_views(lake: Path, snapshot: Snapshot) -> Iterator[str]:
     """Statements that make the views over the files of `snapshot`, each with its table's whole schema."""
@@ -45,7 +51,13 @@ def define_views(lake: Path, snapshot: Snapshot) -> Iterator[str]:
         yield f"CREATE VIEW {name} AS {query}"
 
 
-def _select_files(table: Table, paths: list[Path]) -> str:
+def define_open_views(paths: Mapping[str, Sequence[Path]]) -> Iterator[str]:
+    """Statements that make the views of what is open over files by the view's name, each with its whole schema."""
+    for table in (OPEN_EVENTS, OPEN_VISITS):
+        yield f"CREATE VIEW {table.name} AS {_select_files(table, paths.get(table.name, ()))}"
+
+
+def _select_files(table: Table, paths: Sequence[Path]) -> str:
     # An empty relation with all columns first: by name, it gives the union its names, their order and types.
     columns = ", ".join(f'NULL::{_name_type(dtype)} AS "{name}"' for name, dtype in table.schema.items())
     relation = f"SELECT {columns} WHERE false"

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -34,7 +34,7 @@ from m2cli.lake.layout import (
     Table,
     place_file,
 )
-from m2cli.lake.snapshot import LakeFile
+from m2cli.lake.lists import LakeFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +69,14 @@ class LakeWriter:
             raise ValueError(f"the visits do not have the {whole.height} events that are to be written")
         offsets = accumulate((part.event_count for part in slices), initial=0)
         for part, offset in zip(slices, offsets, strict=False):
-            self._write(EVENTS, whole.slice(offset, part.event_count), part.start_date)
+            starts = visits["start_time"].slice(part.offset, part.visit_count)
+            self._write(EVENTS, whole.slice(offset, part.event_count), starts, part.start_date)
 
     def write_visits(self, visits: pl.DataFrame) -> None:
         """Write the rows of visits, in order of start."""
         for part in _slice_dates(visits):
-            self._write(VISITS, visits.slice(part.offset, part.visit_count), part.start_date)
+            rows = visits.slice(part.offset, part.visit_count)
+            self._write(VISITS, rows, rows["start_time"], part.start_date)
 
     def write_late(self, late: pl.DataFrame) -> None:
         """Write late events, with `late_reason` and `late_by`; nothing if there are none."""
@@ -94,19 +96,30 @@ class LakeWriter:
             for synced in self._synced:
                 synced.result()
             for file in self._files:
-                _unfinished(self.folder / file.path).rename(self.folder / file.path)
+                path = self._path(file.path)
+                unfinished(path).rename(path)
         return tuple(self._files)
 
     def close(self) -> None:
         """Stop what still runs in the background."""
         self._syncer.shutdown(cancel_futures=True)
 
-    def _write(self, table: Table, frame: pl.DataFrame, start_date: date | None = None) -> None:
+    def _path(self, place: str) -> Path:
+        """Where the file that is listed as `place` is written."""
+        return self.folder / place
+
+    def _number(self, table: Table) -> int:
+        """The number of the next file of `table`."""
+        return sum(file.kind == table.name for file in self._files)
+
+    def _write(
+        self, table: Table, frame: pl.DataFrame, starts: pl.Series | None = None, start_date: date | None = None
+    ) -> None:
+        """Write a file of `frame`; `starts` are the sorted times at which its visits start, all on `start_date`."""
         if not frame.height:
             return
-        number = sum(file.kind == table.name for file in self._files)
-        place = place_file(table, self.batch_id, number, start_date)
-        path = _unfinished(self.folder / place)
+        place = place_file(table, self.batch_id, self._number(table), start_date)
+        path = unfinished(self._path(str(place)))
         with explain_unwritable(self._named):
             path.parent.mkdir(parents=True, exist_ok=True)
             _put_in_order(frame, table).write_parquet(
@@ -122,7 +135,8 @@ class LakeWriter:
                 },
             )
             size = path.stat().st_size
-        self._files.append(LakeFile(path=str(place), kind=table.name, row_count=frame.height, byte_count=size))
+        facts = {"start_date": start_date} | _span_starts(starts) | _span_events(frame)
+        self._files.append(LakeFile(path=str(place), kind=table.name, row_count=frame.height, byte_count=size, **facts))
         self._synced.append(self._syncer.submit(sync_file, path))
 
 
@@ -154,7 +168,22 @@ def _put_in_order(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     return frame.select(name for name in table.schema if name in frame.columns)
 
 
-def _unfinished(path: Path) -> Path:
+def _span_starts(starts: pl.Series | None) -> dict[str, Any]:
+    if starts is None:
+        return {}
+    return {"visit_count": len(starts), "min_start_time": starts[0], "max_start_time": starts[-1]}
+
+
+def _span_events(frame: pl.DataFrame) -> dict[str, Any]:
+    """The time of the events in `frame`, or, if it has visits, of these visits' events."""
+    first, last = ("start_time", "end_time") if "start_time" in frame.columns else ("event_time", "event_time")
+    if not {first, last} <= set(frame.columns):
+        return {}
+    return {"min_event_time": frame[first].min(), "max_event_time": frame[last].max()}
+
+
+def unfinished(path: Path) -> Path:
+    """What the file at `path` is called until it is whole and on the disk."""
     return path.with_name(path.name + UNFINISHED_SUFFIX)
 
 

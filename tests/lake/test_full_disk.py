@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from m2cli.errors import UnwritableSinkError
-from m2cli.lake import scan_lake, stage_lake, write
+from m2cli.lake import read_snapshot, scan_lake, stage_lake, verify_files, write
 from m2cli.lake.write import explain_unwritable
 from tests.twins.lake_twin import make_whole
 
@@ -37,6 +37,30 @@ try:
 except UnwritableSinkError as error:
     print(error)
 """
+
+BATCH_SCRIPT = """
+import resource, signal, sys
+from pathlib import Path
+from m2cli.errors import UnwritableSinkError
+from tests.lake.pipelines import make_batch, take_in
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+lake = Path(sys.argv[1])
+take_in(lake, 1, make_batch(1, [(0, 2)]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    take_in(lake, 2, make_batch(2, [(0, 2), (30, 20_000)]))
+except UnwritableSinkError as error:
+    print(error)
+"""
+
+
+def test_a_batch_that_is_refused_leaves_the_lake_as_the_last_one_left_it(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", BATCH_SCRIPT, str(tmp_path / "lake")]
+    done = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == f"cannot write `{tmp_path / 'lake'}`: file too large\n"
+    assert verify_files(tmp_path / "lake", read_snapshot(tmp_path / "lake").files, deep=True) == []
+    assert scan_lake(tmp_path / "lake").events.collect().height == 2
 
 
 def test_a_write_that_is_refused_leaves_the_old_lake_and_nothing_else(tmp_path: Path) -> None:

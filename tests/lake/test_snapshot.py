@@ -44,7 +44,7 @@ def test_written_and_read_it_is_the_same(tmp_path: Path, snapshot: Snapshot) -> 
     [
         pytest.param("{", "it is damaged", id="a file cut short"),
         pytest.param("[]", "it is damaged", id="JSON of another shape"),
-        pytest.param('{"format_version": 99}', "of format 99, this m2 knows up to 1", id="a later format"),
+        pytest.param('{"format_version": 99}', "of format 99, this m2 knows up to 2", id="a later format"),
         pytest.param(
             json.dumps(
                 {"format_version": 1, "m2_version": "1", "batch_id": "b", "W": None, "pipeline": None}

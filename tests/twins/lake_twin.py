@@ -53,3 +53,23 @@ def part_by_date(whole: Whole) -> dict[str, list[str]]:
     for event in whole.events.to_dicts():
         folders.setdefault(dates[event["visit_id"]], []).append(event["event_id"])
     return folders
+
+
+def compact(wholes: list[Whole], max_rows: int) -> list[list[tuple[str, str]]]:
+    """The (`visit_id`, `event_id`) of each file that compaction makes of files with `wholes`, all of one date.
+
+    Visits by start and id, and a new file where the next start's visits are too many for the one before.
+    """
+    starts: dict[datetime, list[tuple[str, list[str]]]] = {}
+    for whole in wholes:
+        for visit in whole.visits.to_dicts():
+            ids = [event["event_id"] for event in whole.events.to_dicts() if event["visit_id"] == visit["visit_id"]]
+            starts.setdefault(visit["start_time"], []).append((visit["visit_id"], ids))
+    files: list[list[tuple[str, str]]] = []
+    for _, visits in sorted(starts.items()):
+        rows = [(visit_id, event_id) for visit_id, ids in sorted(visits) for event_id in ids]
+        if files and len(files[-1]) + len(rows) <= max_rows:
+            files[-1] += rows
+        else:
+            files.append(rows)
+    return files
