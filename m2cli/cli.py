@@ -23,10 +23,15 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("sessionize", "Take in", "Make whole visits of access logs and event files, in a lake."),
+    Verb("run", "Take in", "Run one batch of a pipeline: take what is new, close what has ended, commit."),
     Verb("ingest", "Take in", "Make events of access logs, and nothing more."),
+    Verb("rebuild", "Take in", "Make some dates of a pipeline's lake anew from what was kept."),
     Verb("sample", "Take in", "Make a shop's days of events with known truth."),
     Verb("trace", "Causes", "Show an event's causes up to the root, with what competed at every step."),
     Verb("query", "Look", "Ask a lake in SQL."),
+    Verb("status", "Look", "Show how a pipeline stands: open visits, watermarks, the last batches, what was read."),
+    Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),
+    Verb("compact", "Care", "Make few files of a day's many small ones."),
     Verb("completion", "Help", "Print the script that completes m2's verbs and options in your shell."),
 )
 
@@ -35,7 +40,7 @@ _COMPLETION = "_M2_COMPLETE"  # set by the scripts of `m2 completion`
 _EPILOG = """
 \b
 Exit codes: 0 ok, 1 the data is not as it should be, 2 usage,
-3 a source or sink is out of reach, 130 interrupted.
+3 a source or sink is out of reach, 4 another run is at work, 130 interrupted.
 """
 
 

@@ -10,7 +10,7 @@ import click
 
 from m2cli.console import Console
 from m2cli.errors import UsageError
-from m2cli.settings import RejectLimit, format_duration, parse_duration, parse_reject_limit
+from m2cli.settings import RejectLimit, format_duration, parse_date, parse_duration, parse_reject_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ class _Parsed(click.ParamType[Any]):
 
 
 DURATION = _Parsed("duration", parse_duration)
+DATE = _Parsed("date", parse_date)
 REJECT_LIMIT = _Parsed("number|share", parse_reject_limit)
 
 
@@ -88,6 +89,7 @@ max_rejects_option = click.option(
 )
 
 __all__ = [
+    "DATE",
     "DURATION",
     "PATH",
     "RejectLimit",

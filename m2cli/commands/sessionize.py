@@ -11,7 +11,7 @@ from m2cli.commands.options import PATH, complete, console_options, duration_opt
 from m2cli.commands.words import describe_rejects, share, warn_of_faults
 from m2cli.console import format_rate
 from m2cli.errors import UsageError
-from m2cli.settings import RejectLimit, parse_mapping
+from m2cli.settings import RejectLimit, parse_mapping, parse_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 @duration_option("--inactivity", timedelta(minutes=30), "A silence of more than this ends a visit.")
 @duration_option("--max-duration", timedelta(hours=12), "An event later than this after the first starts the next.")
 @click.option("--country-db", type=PATH, metavar="FILE", help="An MMDB file to take countries from.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="How much memory to take: `2GiB`; half of the machine's by default. More input goes by way of the disk.",
+)
 @max_rejects_option
 @console_options
 def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rule
@@ -59,6 +64,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     inactivity: timedelta,
     max_duration: timedelta,
     country_db: Path | None,
+    memory: str | None,
     max_rejects: RejectLimit | None,
     console: Console,
 ) -> None:
@@ -77,6 +83,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     from m2cli.clock import elapsed_since, now, stopwatch
     from m2cli.runs import sessionize as run
     from m2cli.runs.intake import IntakeRule
+    from m2cli.runs.shards import default_memory
     from m2cli.stages.countries import CountryRule
     from m2cli.stages.enrich import EnrichRule
     from m2cli.stages.visitors import VisitorRule
@@ -89,6 +96,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
         visit=VisitRule(inactivity=inactivity, max_duration=max_duration),
         max_rejects=max_rejects,
         replace=replace,
+        memory=default_memory() if memory is None else parse_size(memory),
     )
     if str(lake) == "-":
         raise UsageError("a lake is a folder, which `-` is not; `m2 ingest access-log LOG -o -` writes to stdout")

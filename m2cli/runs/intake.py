@@ -184,7 +184,7 @@ def _part_inputs(inputs: Sequence[str], *, is_all_logs: bool) -> _Parted:
     for name in inputs:
         for path in _expand(name) if name != STDIN else ():
             of_folder = _list_folder(Path(path), is_all_logs=is_all_logs) if Path(path).is_dir() else None
-            is_file = of_folder.is_events if of_folder else not is_all_logs and _holds_events(Path(path))
+            is_file = of_folder.is_events if of_folder else not is_all_logs and holds_events(Path(path))
             (files if is_file else logs).extend(of_folder.files if of_folder else [path])
     if inputs.count(STDIN) > 1:
         raise UsageError(STDIN_ALONE)
@@ -227,7 +227,7 @@ def _reading_stdin() -> Iterator[None]:
         raise UnreadableSourceError(STDIN, error.strerror or str(error)) from error
 
 
-def _holds_events(path: Path) -> bool:
+def holds_events(path: Path) -> bool:
     """Whether `path` is a file of events, by its name, else by its first bytes; a log if neither says."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED_SUFFIXES]
     if suffixes and suffixes[-1] in SUFFIXES:

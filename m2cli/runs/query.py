@@ -1,4 +1,4 @@
-"""SQL over a lake: DuckDB in memory, the views of DESIGN 3.4, and nothing else within reach."""
+"""SQL over a lake or a pipeline: DuckDB in memory, the views of DESIGN 3.4, and nothing else within reach."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import duckdb
 import polars as pl
 
 from m2cli.errors import UsageError
+from m2cli.lake.layout import has_ledger
 from m2cli.lake.snapshot import BrokenLakeError, read_snapshot
-from m2cli.lake.views import VIEWS, define_views, quote
+from m2cli.lake.views import OPEN_VIEWS, VIEWS, define_open_views, define_views, quote
+from m2cli.runs.opened import Opened, open_pipelines_ledger, write_opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import pyarrow as pa
 
-    from m2cli.lake.snapshot import Snapshot
+    from m2cli.pipeline import PipelineRule
 
 _ROWS_AT_ONCE = 100_000
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -45,27 +47,61 @@ def query_lake(sql: str, lake: Path) -> Iterator[Iterator[pl.DataFrame]]:
     Raises `UsageError` with DuckDB's own words for SQL that cannot be done, `UnreadableSourceError` for a
     lake that cannot be read; both while the frames are taken, too.
     """
-    snapshot = read_snapshot(lake)
-    with (
-        tempfile.TemporaryDirectory(prefix="m2-query-") as spill,
-        duckdb.connect() as connection,
-        _explain(lake),
-    ):
-        _open(connection, lake, snapshot, spill)
+    with _make_folder() as spill, _query(sql, lake, Opened(read_snapshot(lake), {}), spill, VIEWS) as frames:
+        yield frames
+
+
+@contextmanager
+def query_pipeline(sql: str, pipeline: PipelineRule) -> Iterator[Iterator[pl.DataFrame]]:
+    """As `query_lake`, over the lake of `pipeline`, with two more views of what it has not written yet.
+
+    `open_events` are the events of visits that are still open, with the visit that each is in so far; `open_visits`
+    these visits as they would be if the input ended here, without `end_reason`, and with `open_until`, when they would
+    be closed if nothing more came. All views are of one moment, whatever runs meanwhile. What is open is cut on the
+    spot, and only for SQL that names one of the two.
+
+    Raises what `query_lake` raises, and `UsageError` if the lake is another pipeline's.
+    """
+    asked = [view for view in OPEN_VIEWS if view in sql.lower()]
+    with _make_folder() as spill:
+        if asked:
+            opened = write_opened(pipeline, asked, spill)
+        else:
+            open_pipelines_ledger(pipeline).close()
+            opened = Opened(read_snapshot(pipeline.lake), {})
+        with _query(sql, pipeline.lake, opened, spill, (*VIEWS, *OPEN_VIEWS)) as frames:
+            yield frames
+
+
+@contextmanager
+def _make_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="m2-query-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _query(
+    sql: str, lake: Path, opened: Opened, spill: Path, views: Collection[str]
+) -> Iterator[Iterator[pl.DataFrame]]:
+    with duckdb.connect() as connection, _explain(lake, views):
+        _open(connection, lake, opened, spill, views)
         _refuse_writing(connection, sql)
         relation = connection.sql(sql)
         if relation is None:
             raise UsageError("the statement has no result")
-        yield _fetch(relation, lake)
+        yield _fetch(relation, lake, views)
 
 
-def _open(connection: duckdb.DuckDBPyConnection, lake: Path, snapshot: Snapshot, spill: str) -> None:
+def _open(
+    connection: duckdb.DuckDBPyConnection, lake: Path, opened: Opened, spill: Path, views: Collection[str]
+) -> None:
     """Make the views, then shut the door: no other file, no extension, no setting changed."""
-    files = [lake / file.path for file in snapshot.files]
+    files = [*opened.snapshot.paths(lake), *chain.from_iterable(opened.paths.values())]
     for statement in (
         "SET TimeZone = 'UTC'",
-        f"SET temp_directory = {quote(Path(spill))}",
-        *define_views(lake, snapshot),
+        f"SET temp_directory = {quote(spill)}",
+        *define_views(lake, opened.snapshot),
+        *(define_open_views(opened.paths) if OPEN_VIEWS[0] in views else ()),
         f"SET allowed_paths = [{', '.join(map(quote, files))}]",
         "SET enable_external_access = false",
         "SET lock_configuration = true",
@@ -113,8 +149,8 @@ def _runs_what_it_explains(words: list[str]) -> bool:
     return "analyze" in options or "analyse" in options
 
 
-def _fetch(relation: duckdb.DuckDBPyRelation, lake: Path) -> Iterator[pl.DataFrame]:
-    with _explain(lake):
+def _fetch(relation: duckdb.DuckDBPyRelation, lake: Path, views: Collection[str]) -> Iterator[pl.DataFrame]:
+    with _explain(lake, views):
         reader = _present(relation).to_arrow_reader(_ROWS_AT_ONCE)
         yield _to_frame(reader.schema.empty_table())
         for batch in reader:
@@ -149,7 +185,7 @@ def _is_only_duckdbs(dtype: object) -> bool:
 
 
 @contextmanager
-def _explain(lake: Path) -> Iterator[None]:
+def _explain(lake: Path, views: Collection[str]) -> Iterator[None]:
     """Turn DuckDB's errors into m2's: what it says, with its hints and its caret."""
     try:
         yield
@@ -157,16 +193,21 @@ def _explain(lake: Path) -> Iterator[None]:
         raise BrokenLakeError(lake, error) from error
     except duckdb.Error as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise UsageError("\n".join(_offer_view(lines))) from error
+        raise UsageError("\n".join(_offer_view(lines, lake, views))) from error
 
 
-def _offer_view(lines: list[str]) -> Iterator[str]:
+def _offer_view(lines: list[str], lake: Path, views: Collection[str]) -> Iterator[str]:
     """DuckDB's words, with a view where it offers one of its own tables for a name that it does not know."""
     unknown = re.search(r"Table with name (\S+) does not exist", lines[0])
+    if unknown and unknown[1].lower() in OPEN_VIEWS:
+        hint = "ask with `--pipeline PIPELINE` in the place of `--lake`"
+        owner = hint if has_ledger(lake) else "this lake was made at once, and nothing is open"
+        yield f"`{unknown[1].lower()}` is a view of a pipeline, what is open is in no lake yet; {owner}"
+        return
     for line in lines:
         offered = re.fullmatch(r'Did you mean "(.+)"\?', line)
-        if unknown and offered and offered[1] not in VIEWS:
-            near = get_close_matches(unknown[1], VIEWS, n=1)
-            yield f'Did you mean "{near[0]}"?' if near else f"The views are {', '.join(VIEWS)}."
+        if unknown and offered and offered[1] not in views:
+            near = get_close_matches(unknown[1], views, n=1)
+            yield f'Did you mean "{near[0]}"?' if near else f"The views are {', '.join(views)}."
         else:
             yield line

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from m2cli import visits as kernel
 from m2cli.errors import NotConservedError, UsageError
-from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA
+from m2cli.events import EVENT_SCHEMA
 from m2cli.files.find import printable
 from m2cli.lake.stage import StagedLake, stage_lake
-from m2cli.runs.intake import IntakeRule, Tally, open_input
+from m2cli.lake.swap import hold_new_sibling
+from m2cli.lake.write import explain_unwritable
+from m2cli.runs.intake import IntakeRule, Reading, Tally, open_input
 from m2cli.runs.progress import Step, Tell, tell_nobody
-from m2cli.stages.causes import CauseRule, derive_causes
-from m2cli.stages.distinct import replace_rows
+from m2cli.runs.shards import Shard, Spill, budget_events, default_memory, size_in_memory
+from m2cli.settings import format_size
+from m2cli.stages.causes import CauseRule, derive_causes, derive_log_causes
 from m2cli.stages.enrich import EnrichRule, enrich
 from m2cli.stages.visitors import VisitorRule, assign_visitors
-from m2cli.visits import VisitRule, count_reused_ids
+from m2cli.visits import VisitRule, VisitState, Watermark, assign_visits, count_reused_ids, gather
+from m2cli.visits.watermarks import later_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +37,12 @@ if TYPE_CHECKING:
 
 
 ENRICHED = ("country", "is_robot", "browser", "device")
+LEAST_MEMORY = 256 << 20
 _NEEDED = {name: EVENT_SCHEMA[name] for name in ("event_id", "event_time")}
+# So many digests of causes are looked for at a time: 64 MB.
+_MOST_WANTED = 8_000_000
+# Rejects are few in each piece of input, and a file each would be many: so many bytes of them are held.
+_MOST_REJECTED = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +56,13 @@ class SessionizeRule:
     causes: CauseRule = field(default_factory=CauseRule)
     max_rejects: RejectLimit | None = None
     replace: bool = False
+    memory: int = field(default_factory=default_memory)
+    """How many bytes the process may take: what does not fit is kept in scratch files beside the lake, by visitor."""
+
+    def __post_init__(self) -> None:
+        if self.memory < LEAST_MEMORY:
+            least = format_size(LEAST_MEMORY)
+            raise UsageError(f"`memory` is {format_size(self.memory)}; it has to be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +87,9 @@ class SessionizeFacts:
 
 
 class _Taken(NamedTuple):
-    events: pl.DataFrame
-    rejects: pl.DataFrame
+    spill: Spill
     tally: Tally
+    last_event_time: datetime | None
     passed_over: tuple[str, ...]
     is_all_logs: bool
 
@@ -81,36 +100,40 @@ def sessionize(
     """Make a lake of whole visits at `lake` from all of `inputs`; it appears when it is whole, or not at all.
 
     The run is bounded: it sorts everything, so that no event is late, and closes every visit at the end of its
-    input. Raises `UsageError` where `lake` cannot be made there, `UnreachableError` for what cannot be read or
-    written, `TooManyRejectsError` above `max_rejects`.
+    input. Input that is larger than `memory` is parted by visitor, in scratch files beside the lake; what comes of it
+    is the same, in more files. Raises `UsageError` where `lake` cannot be made there, `UnreachableError` for what
+    cannot be read or written, `TooManyRejectsError` above `max_rejects`.
     """
-    with stage_lake(lake, replace=rule.replace) as staged:
-        taken = _take_in(inputs, lake, rule, now, tell)
-        taken.tally.check(rule.max_rejects)
-        staged.write_rejects(taken.rejects)
-        facts = _write_visits(staged, taken, rule, tell)
+    with stage_lake(lake, replace=rule.replace) as staged, ExitStack() as stack:
+        reading = open_input(inputs, rule.intake, now=now, tell=tell)
+        _refuse_own_input(reading.paths, lake)
+        with explain_unwritable(lake):
+            scratch = stack.enter_context(hold_new_sibling(lake.resolve()))
+        spill = Spill(scratch, budget_events(rule.memory), named=lake)
+        taken = _take_in(reading, rule, spill, staged)
+        facts = _write_visits(staged, taken, rule, OrphanCount(scratch, named=lake), tell)
         staged.commit()
     return facts
 
 
-def _take_in(inputs: Sequence[str], lake: Path, rule: SessionizeRule, now: datetime, tell: Tell) -> _Taken:
-    tally = Tally()
-    events, rejects = [pl.DataFrame(schema=_NEEDED)], [pl.DataFrame(schema=REJECT_SCHEMA)]
-    reading = open_input(inputs, rule.intake, now=now, tell=tell)
-    _refuse_own_input(reading.paths, lake)
+def _take_in(reading: Reading, rule: SessionizeRule, spill: Spill, staged: StagedLake) -> _Taken:
+    tally, last = Tally(), None
+    rejects: list[pl.DataFrame] = []
+    spill.add(assign_visitors(pl.DataFrame(schema=_NEEDED), rule.visitor).events)
     for piece in reading.pieces:
         tally.add(piece)
-        events.append(piece.events)
-        rejects.append(piece.rejects)
-    named = assign_visitors(pl.concat(events, how="diagonal"), rule.visitor)
-    tally.reject(named.rejects)
-    return _Taken(
-        events=named.events,
-        rejects=pl.concat([*rejects, named.rejects], how="diagonal"),
-        tally=tally,
-        passed_over=reading.passed_over,
-        is_all_logs=reading.is_all_logs,
-    )
+        named = assign_visitors(piece.events, rule.visitor)
+        tally.reject(named.rejects)
+        last = later_of(last, named.events["event_time"].max())  # type: ignore[arg-type]  # a TIME column's max
+        spill.add(named.events)
+        rejects += [frame for frame in (piece.rejects, named.rejects) if frame.height]
+        if sum(map(size_in_memory, rejects)) > _MOST_REJECTED:
+            staged.write_rejects(pl.concat(rejects, how="diagonal"))
+            rejects = []
+    tally.check(rule.max_rejects)
+    if rejects:
+        staged.write_rejects(pl.concat(rejects, how="diagonal"))
+    return _Taken(spill, tally, last, reading.passed_over, reading.is_all_logs)
 
 
 def _refuse_own_input(paths: Sequence[Path], lake: Path) -> None:
@@ -120,19 +143,34 @@ def _refuse_own_input(paths: Sequence[Path], lake: Path) -> None:
         raise UsageError(f"`{printable(own)}` is part of `{lake}`, which is to be replaced; make another lake of it")
 
 
-def _write_visits(staged: StagedLake, taken: _Taken, rule: SessionizeRule, tell: Tell) -> SessionizeFacts:
-    total = taken.events.height
+def _write_visits(
+    staged: StagedLake, taken: _Taken, rule: SessionizeRule, orphans: OrphanCount, tell: Tell
+) -> SessionizeFacts:
+    total, counts = taken.tally.event_count, _Counts()
+    is_only = taken.spill.shard_count == 1
     tell(Step("visits", 0, total, "events"))
-    made = kernel.sessionize(taken.events, rule.visit)
-    orphans = count_orphans(made.events)  # of the causes that came in; one that m2 derives is always there
-    made = _describe(made, rule, is_all_logs=taken.is_all_logs)
-    tell(Step("visits", total, total, "events"))
-    tell(Step("writing", 0, total, "events"))
-    staged.write_events(made.events, made.visits)
-    staged.write_visits(made.visits)
-    staged.write_duplicates(made.duplicates)
-    tell(Step("writing", total, total, "events"))
-    return _count(taken, made, orphans)
+    # The latest event of all: why a visit ended does not depend on who else is in its shard.
+    cut = partial(_cut, W=Watermark.end_of_input(taken.last_event_time), rule=rule.visit)
+    # By `map`, which has let go of a shard when its visits are described and written.
+    for made in map(cut, taken.spill.drain()):
+        orphans.add(made.events, is_only=is_only)  # of the causes that came in; one that m2 derives is always there
+        described = _describe(made, rule, is_all_logs=taken.is_all_logs)
+        tell(Step("visits", counts.read_count + described.events.height, total, "events"))
+        tell(Step("writing", counts.read_count, total, "events"))
+        staged.write_events(described.events, described.visits)
+        staged.write_visits(described.visits)
+        staged.write_duplicates(described.duplicates)
+        counts.add(described, is_all_logs=taken.is_all_logs)
+        tell(Step("writing", counts.read_count, total, "events"))
+        del made, described  # before the next shard is read
+    return _conclude(taken, counts, orphans.count())
+
+
+def _cut(shard: Shard, W: Watermark, rule: VisitRule) -> kernel.Sessionized:
+    """`kernel.sessionize` of a shard, closed at W."""
+    assigned = assign_visits(shard.events, VisitState.empty(), W, rule)
+    whole = gather([assigned.tagged], assigned.ended).whole
+    return kernel.Sessionized(whole, assigned.ended.drop("visit_number"), assigned.duplicates)
 
 
 def _describe(made: kernel.Sessionized, rule: SessionizeRule, *, is_all_logs: bool) -> kernel.Sessionized:
@@ -141,7 +179,7 @@ def _describe(made: kernel.Sessionized, rule: SessionizeRule, *, is_all_logs: bo
     After the visits are cut, where equal values stand together: that halves the cost. The two have nothing to do
     with each other and keep one core busy each.
     """
-    derive = derive_causes if is_all_logs else _derive_causes
+    derive = derive_causes if is_all_logs else derive_log_causes
     with ThreadPoolExecutor(1) as pool:
         enriching = pool.submit(enrich, made.events, rule.enrichment)
         caused = derive(made.events, rule.causes)
@@ -154,67 +192,97 @@ def _describe(made: kernel.Sessionized, rule: SessionizeRule, *, is_all_logs: bo
     )
 
 
-def _derive_causes(events: pl.DataFrame, rule: CauseRule) -> pl.DataFrame:
-    """Causes of the pages that come from logs; all others say themselves what caused them (DESIGN 6.4)."""
-    is_from_log = come_from_logs(events)
-    if not is_from_log.any():
-        return events
-    if is_from_log.all():
-        return derive_causes(events, rule)
-    derived = derive_causes(events.filter(is_from_log), rule)
-    columns = events.with_columns(
-        pl.lit(None, pl.String).alias(name) for name in ("cause_id", "reason") if name not in events.columns
-    )
-    return columns.with_columns(
-        replace_rows(columns[name], is_from_log, derived[name])
-        for name in ("cause_id", "reason")
-        if name in derived.columns
-    )
+@dataclass
+class _Counts:
+    """What the shards so far came to; a visitor, and so a visit and its duplicates, is in one of them."""
+
+    event_count: int = 0
+    duplicate_count: int = 0
+    id_reused_count: int = 0
+    visit_count: int = 0
+    visitor_count: int = 0
+    robot_event_count: int = 0
+    effect_count: int = 0
+    first_event_time: datetime | None = None
+    last_event_time: datetime | None = None
+
+    @property
+    def read_count(self) -> int:
+        return self.event_count + self.duplicate_count
+
+    def add(self, made: kernel.Sessionized, *, is_all_logs: bool) -> None:
+        events, visits = made.events, made.visits
+        self.event_count += events.height
+        self.duplicate_count += made.duplicates.height
+        self.id_reused_count += 0 if is_all_logs else count_reused_ids(events)  # lines have ids of their own
+        self.visit_count += visits.height
+        self.visitor_count += visits["visitor_id"].n_unique()
+        self.robot_event_count += int(events["is_robot"].sum()) if "is_robot" in events.columns else 0
+        self.effect_count += events["cause_id"].count() if "cause_id" in events.columns else 0
+        first, last = visits["start_time"].min(), visits["end_time"].max()
+        if visits.height:
+            self.first_event_time = min(filter(None, (self.first_event_time, first)))
+            self.last_event_time = later_of(self.last_event_time, last)  # type: ignore[arg-type]  # a TIME column's max
 
 
-def come_from_logs(events: pl.DataFrame) -> pl.Series:
-    """Which of `events` are lines of an access log, also if they were ingested before: those with a log's ids."""
-    if not {"event_id", "part_id", "position_in_source"} <= set(events.columns):
-        return pl.repeat(value=False, n=events.height, eager=True)
-    id_of_log = pl.concat_str("part_id", pl.lit("-"), "position_in_source")  # DESIGN 3.2
-    return events.select((pl.col("event_id") == id_of_log).fill_null(value=False)).to_series()
-
-
-def _count(taken: _Taken, made: kernel.Sessionized, orphans: Orphans) -> SessionizeFacts:
-    events, visits = made.events, made.visits
-    if events.height + made.duplicates.height != taken.tally.event_count:
+def _conclude(taken: _Taken, counts: _Counts, orphan_count: int) -> SessionizeFacts:
+    if counts.read_count != taken.tally.event_count:
         raise NotConservedError(f"{taken.tally.event_count:,} events are not those in visits and the duplicates")
     return SessionizeFacts(
         tally=taken.tally,
         passed_over=taken.passed_over,
-        event_count=events.height,
-        duplicate_count=made.duplicates.height,
-        id_reused_count=0 if taken.is_all_logs else count_reused_ids(events),  # lines have ids of their own
-        visit_count=visits.height,
-        visitor_count=visits["visitor_id"].n_unique(),
-        robot_event_count=int(events["is_robot"].sum()) if "is_robot" in events.columns else 0,
-        effect_count=events["cause_id"].count() if "cause_id" in events.columns else 0,
-        orphan_count=orphans.orphan_count,
-        first_event_time=visits["start_time"].min(),  # type: ignore[arg-type]  # a TIME column's min is a datetime
-        last_event_time=visits["end_time"].max(),  # type: ignore[arg-type]  # and so is its max
+        orphan_count=orphan_count,
+        **asdict(counts),
     )
 
 
-class Orphans(NamedTuple):
-    """How many events name a cause, and how many of these name one that is not in the data."""
-
-    effect_count: int
-    orphan_count: int
-
-
-def count_orphans(events: pl.DataFrame) -> Orphans:
-    """The effects and the orphans among `events`.
+class OrphanCount:
+    """How many events name a cause that is not in the data, be it of their own visitor or of another.
 
     Ids are compared by 64-bit digests, a fifth of the cost of comparing the texts; two different ids of ten
-    million have one digest with odds of 1 in 180,000, and then one orphan goes uncounted.
+    million have one digest with odds of 1 in 180,000, and then one orphan goes uncounted. Most causes are in the
+    shard of their effect; the others are looked for among the ids of all shards at the end. Until then the digests
+    are on disk, 8 bytes an event.
     """
-    if "cause_id" not in events.columns or "event_id" not in events.columns:
-        return Orphans(0, 0)
-    causes = events["cause_id"].drop_nulls()
-    found = causes.hash().is_in(events["event_id"].drop_nulls().hash().implode())
-    return Orphans(len(causes), len(causes) - int(found.sum()))
+
+    def __init__(self, folder: Path, *, named: Path) -> None:
+        """Keep digests in `folder`, which errors call `named`."""
+        self._folder, self._named = folder, named
+        self._wanted: list[pl.Series] = []
+        self._files: dict[str, list[Path]] = {"ids": [], "wanted": []}
+
+    def add(self, events: pl.DataFrame, *, is_only: bool = False) -> None:
+        """Count the events of a shard; `is_only` says that there is no other."""
+        if "cause_id" not in events.columns or "event_id" not in events.columns:
+            return
+        ids = events["event_id"].drop_nulls().hash()
+        self._wanted.append(_find_absent(events["cause_id"].drop_nulls().hash(), ids))
+        if not is_only:
+            self._write("ids", ids)
+        if sum(map(len, self._wanted)) > _MOST_WANTED:
+            self._write("wanted", pl.concat(self._wanted))
+            self._wanted = []
+
+    def count(self) -> int:
+        """The orphans of all shards."""
+        held = [pl.concat(self._wanted)] if self._wanted else []
+        return sum(map(self._count_absent, chain(map(_read_digests, self._files["wanted"]), held)))
+
+    def _count_absent(self, wanted: pl.Series) -> int:
+        for file in self._files["ids"] if len(wanted) else ():
+            wanted = _find_absent(wanted, _read_digests(file))
+        return len(wanted)
+
+    def _write(self, kind: str, digests: pl.Series) -> None:
+        files = self._files[kind]
+        files.append(self._folder / f"{len(files):05}.{kind}")
+        with explain_unwritable(self._named):
+            digests.to_frame().write_parquet(files[-1], compression="uncompressed", statistics=False)
+
+
+def _find_absent(wanted: pl.Series, ids: pl.Series) -> pl.Series:
+    return wanted.filter(~wanted.is_in(ids.implode()))
+
+
+def _read_digests(file: Path) -> pl.Series:
+    return pl.read_parquet(file, glob=False, hive_partitioning=False).to_series()

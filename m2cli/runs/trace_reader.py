@@ -64,9 +64,9 @@ class EventReader:
 
     def __init__(self, lake: Path) -> None:
         self.lake = lake
-        files = [file for file in read_snapshot(lake).files if file.kind == EVENTS.name]
-        self._paths = [lake / file.path for file in files]
-        self._offsets = [0, *accumulate(file.row_count for file in files)]
+        snapshot = read_snapshot(lake)
+        self._paths = snapshot.paths(lake, EVENTS.name)
+        self._offsets = [0, *accumulate(file.row_count for file in snapshot.files if file.kind == EVENTS.name)]
 
     def find(self, condition: pl.Expr) -> pl.DataFrame:
         """The events that fulfil `condition`, with the columns `SHOWN` and `lake_row`."""

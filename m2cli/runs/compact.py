@@ -1,0 +1,120 @@
+"""Compaction: a date's many small files into few, one commit a date, with readers undisturbed (DESIGN 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from m2cli.errors import UsageError
+from m2cli.lake.batch import open_batch
+from m2cli.lake.compact import Compacted, compact_date
+from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, REJECTS, VISITS
+from m2cli.ledger import Changes
+from m2cli.runs.batch.facts import BatchFacts
+from m2cli.runs.batch.site import LakeSite, open_lake_site, to_lake_files
+from m2cli.runs.progress import Step, tell_nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from m2cli.lake.lists import LakeFile
+    from m2cli.lake.swap import At
+    from m2cli.runs.progress import Tell
+
+# So few files of a table without dates are left alone: each batch brings at most one of each.
+_FEW_FILES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactRule:
+    """Which dates to compact, and into what. Raises `UsageError` for dates in the wrong order and too few rows."""
+
+    first_date: date
+    last_date: date
+    max_rows: int = 1_000_000
+    """No file has more rows, but where one visit has."""
+    grace: timedelta = timedelta(hours=1)
+    """How long the files that were replaced stay for readers."""
+
+    def __post_init__(self) -> None:
+        if self.first_date > self.last_date:
+            raise UsageError(f"`--from {self.first_date}` is after `--to {self.last_date}`")
+        if self.max_rows < 1:
+            raise UsageError(f"`max_rows` is {self.max_rows}; a file has at least one row")
+
+
+class CompactFacts(NamedTuple):
+    """How many files were replaced, and by how many."""
+
+    date_count: int
+    removed_count: int
+    added_count: int
+    row_count: int
+
+
+def compact_lake(  # noqa: PLR0913  # how it tells and what it is told, by keyword
+    lake: Path,
+    rule: CompactRule,
+    *,
+    now: Callable[[], datetime],
+    tell: Tell = tell_nobody,
+    at: At = lambda _step: None,
+    wait: Callable[[], None] = lambda: None,
+) -> CompactFacts:
+    """Merge the small files of each date from `first_date` to `last_date`, and those of tables without dates.
+
+    Every row stays what it is, visits stay whole, and readers by snapshot keep the files that they know for
+    `grace`. Raises `UsageError` for a lake that no pipeline writes, `UnreachableError` for what cannot be read or
+    written; what was committed by then stays.
+    """
+    done: list[Compacted] = []
+    with open_lake_site(lake, rule.grace, now=now, tell=tell, at=at, wait=wait) as site:
+        site.settle()
+        groups = list(_group(site, rule))
+        for number, files in enumerate(groups):
+            tell(Step("compacting", number, len(groups), "dates"))
+            done += _compact(site, files, rule)
+    return CompactFacts(
+        date_count=sum(bool(each.removed) for each in done),
+        removed_count=sum(len(each.removed) for each in done),
+        added_count=sum(len(each.added) for each in done),
+        row_count=sum(file.row_count for each in done for file in each.added),
+    )
+
+
+def _group(site: LakeSite, rule: CompactRule) -> Iterator[list[LakeFile]]:
+    """The files that may become one: of a table and a date; of tables without dates all small ones."""
+    span = (str(rule.first_date), str(rule.last_date))
+    for table in (EVENTS, VISITS):
+        by_date: dict[date | None, list[LakeFile]] = {}
+        for file in to_lake_files(site.ledger.list_lake_files(kind=table.name, dates=span)):
+            by_date.setdefault(file.start_date, []).append(file)
+        yield from (files for _, files in sorted(by_date.items(), key=str) if len(files) > 1)
+    for table in (LATE, DUPLICATES, REJECTS):
+        files = to_lake_files(site.ledger.list_lake_files(kind=table.name))
+        small = [file for file in files if file.row_count < rule.max_rows // 2]
+        if len(small) > _FEW_FILES:
+            yield small
+
+
+def _compact(site: LakeSite, files: Sequence[LakeFile], rule: CompactRule) -> list[Compacted]:
+    plan = {"files": [file.path for file in files], "max_rows": rule.max_rows}
+    batch = site.ledger.plan("compact", site.now(), plan)
+    site.at("planned")
+    site.start(batch)
+    with open_batch(site.lake, batch.batch_id, at=site.at) as lake:
+        compacted = compact_date(site.lake, files, lake, max_rows=rule.max_rows)
+        if not compacted.removed:
+            site.give_up(batch, "the files would not become fewer")
+            return []
+        lake.finish()
+    changes = Changes(
+        added=[file.to_dict() for file in compacted.added],
+        replaced=[file.path for file in compacted.removed],
+        facts=BatchFacts(W=site.ledger.read_progress().W.time).to_json(),
+    )
+    site.commit(batch, changes)
+    return [compacted]
