@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from m2cli.ledger import Ledger, Progress
+    from m2cli.ledger import LedgerReader, Progress
     from m2cli.pipeline import PipelineRule
     from m2cli.visits import VisitRule
 
@@ -42,7 +42,7 @@ class Opened(NamedTuple):
     paths: dict[str, list[Path]]
 
 
-def open_pipelines_ledger(pipeline: PipelineRule) -> Ledger:
+def open_pipelines_ledger(pipeline: PipelineRule) -> LedgerReader:
     """The ledger of `pipeline`, to be read only.
 
     Raises `UnreadableSourceError` where it has none, `UsageError` if its lake is another pipeline's.

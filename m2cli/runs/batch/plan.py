@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.files.follow import PlannedFile
-from m2cli.ledger.store import from_partitions, to_partitions
+from m2cli.ledger.values import from_partitions, to_partitions
 from m2cli.logs.follow import PlannedRange
 from m2cli.settings import format_duration, parse_duration
 from m2cli.visits import VisitRule
