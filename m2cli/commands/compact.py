@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.commands.options import DATE, console_options, duration_option, lake_option
+from m2cli.commands.options import DATE, DURATION, console_options, lake_option
 from m2cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import date, timedelta
     from pathlib import Path
 
     from m2cli.console import Console
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @click.option("--from", "first", type=DATE, metavar="DATE", help="The first of several dates.")
 @click.option("--to", "last", type=DATE, metavar="DATE", help="The last of them.")
 @click.option("--max-rows", type=int, default=1_000_000, show_default=True, help="No file gets more rows than this.")
-@duration_option("--grace", timedelta(hours=1), "How long the old files stay for who reads them.")
+@click.option(
+    "--grace",
+    type=DURATION,
+    metavar="DURATION",
+    help="Remove files that were replaced longer ago.  [default: the pipeline's next run does]",
+)
 @console_options
 def compact(  # noqa: PLR0913  # one parameter an option
     *,
@@ -31,7 +36,7 @@ def compact(  # noqa: PLR0913  # one parameter an option
     first: date | None,
     last: date | None,
     max_rows: int,
-    grace: timedelta,
+    grace: timedelta | None,
     console: Console,
 ) -> None:
     """Make few files of a day's many small ones.

@@ -32,12 +32,26 @@ _LABEL_WIDTH = 11
 _CLEAR = "\x1b[H\x1b[2J"
 
 
+def _parse_seconds(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text).total_seconds()
+    except UsageError:
+        raise UsageError(f"`{text}` is no number of seconds; write `--watch` last, or as `--watch 5`") from None
+    if not 0.1 <= seconds <= 86_400:
+        raise UsageError(f"`--watch {text}` is out of range; it takes 0.1 to 86,400 seconds")
+    return seconds
+
+
 @click.command()
 @pipeline_argument
 @click.option(
     "--watch",
     is_flag=False,
     flag_value="2",
+    is_eager=True,  # so that a pipeline that is taken for its value is told of, and not called missing
+    callback=_parse_seconds,
     metavar="[SECONDS]",
     help="Say it again every 2 seconds, or so many, until Ctrl-C.",
 )
@@ -52,7 +66,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 )
 @override_options
 @console_options
-def status(*, pipeline: Path, watch: str | None, format_: str, overrides: dict[str, str], console: Console) -> None:
+def status(*, pipeline: Path, watch: float | None, format_: str, overrides: dict[str, str], console: Console) -> None:
     """Show how a pipeline stands: open visits, watermarks, the last batches, what was read.
 
     It only reads, and may be asked while a run is at work. W is the moment up to which every visit that ended is in
@@ -66,27 +80,16 @@ def status(*, pipeline: Path, watch: str | None, format_: str, overrides: dict[s
     """
     if format_ not in _FORMATS:
         raise UnknownNameError("format", format_, _FORMATS)
-    every = _parse_seconds(watch) if watch is not None else None
     rule = load(pipeline, overrides)
-    if every is None:
+    if watch is None:
         _show(rule, format_, prefix="")
         return
     try:
         while True:
             _show(rule, format_, prefix=_CLEAR if sys.stdout is not None and sys.stdout.isatty() else "", watched=True)
-            time.sleep(every)
+            time.sleep(watch)
     except KeyboardInterrupt:
         console.detail("watched until interrupted")  # that is how watching ends, and no failure
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text).total_seconds()
-    except UsageError:
-        raise UsageError(f"`{text}` is no number of seconds; write `--watch` last, or as `--watch 5`") from None
-    if not 0.1 <= seconds <= 86_400:
-        raise UsageError(f"`--watch {text}` is out of range; it takes 0.1 to 86,400 seconds")
-    return seconds
 
 
 def _show(rule: PipelineRule, format_: str, *, prefix: str, watched: bool = False) -> None:
@@ -138,9 +141,9 @@ def _list_facts(found: Status, rule: PipelineRule) -> Iterator[tuple[str, str]]:
     yield "pipeline", f"{found.pipeline}, into {found.lake}"
     yield "now", "a run is at work" if found.is_running else "no run is at work"
     for batch in found.unfinished:
-        what = "planned" if batch.state == "planned" else "committed and not yet shown"
+        state = "" if batch.state == "planned" else ", committed and not yet shown"
         end = "" if found.is_running else f"; the next `m2 run {rule.path.name}` finishes it"
-        yield "unfinished", f"{batch.batch_id}, {what} at {_time(batch.plan_time)} UTC{end}"
+        yield "unfinished", f"{batch.batch_id}, planned {_time(batch.plan_time)} UTC{state}{end}"
     if not found.batches:
         yield "batches", f"none yet; `m2 run {rule.path.name}` does the first"
     else:
@@ -168,7 +171,9 @@ def _describe_open(found: Status) -> str:
     if not found.open_visit_count:
         return "no visit"
     until = f"; the last ends by {_time(found.open_until)} UTC" if found.open_until else ""
-    return f"{found.open_visit_count:,} visits, {found.open_event_count:,} events{until}"
+    visits = "1 visit" if found.open_visit_count == 1 else f"{found.open_visit_count:,} visits"
+    events = "1 event" if found.open_event_count == 1 else f"{found.open_event_count:,} events"
+    return f"{visits}, {events}{until}"
 
 
 def _describe_events(found: Status) -> str:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from m2cli.files.find import EventFile
     from m2cli.files.rule import FileRule
 
+_SAMPLE = 10_000
+
 CORRUPT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def read_parquet(file: EventFile, rule: FileRule) -> Iterator[Block]:
-    """The rows of `file` in slices of about `rule.parquet_block_bytes` on disk; most files are one.
+    """The rows of `file` in slices of about `rule.parquet_block_bytes` on disk, or `rule.parquet_memory`; most are one.
 
     A visit id is not read at all. Raises `UnreadableSourceError` where the file is cut short or corrupt.
     """
@@ -32,12 +34,21 @@ def read_parquet(file: EventFile, rule: FileRule) -> Iterator[Block]:
         row_count = lazy.select(pl.len()).collect().item()
         slice_count = max(1, -(-file.size // rule.parquet_block_bytes))
         step = max(1, -(-row_count // slice_count))
+        if row_count > _SAMPLE:
+            step = min(step, _count_rows(lazy.select(wanted).head(_SAMPLE).collect(), rule.parquet_memory))
         for start in range(0, max(row_count, 1), step):
             part = lazy if step >= row_count else lazy.slice(start, step)
             rows = part.select(wanted).collect()
             yield _block(rows.drop(row_index), rows[row_index].cast(pl.Int64), start)
     except CORRUPT as error:
         raise UnreadableSourceError(file.name, "it is cut short, corrupt or not Parquet") from error
+
+
+def _count_rows(head: pl.DataFrame, memory: int) -> int:
+    """How many rows like those of `head` fit `memory`, at least as many as these."""
+    texts = sum(dtype == pl.String for dtype in head.dtypes)
+    row_size = head.estimated_size() / head.height + 16 * texts  # of a text, only its bytes are estimated
+    return max(head.height, int(memory / row_size))
 
 
 def parquet_columns(file: EventFile) -> list[str]:

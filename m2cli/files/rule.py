@@ -28,7 +28,7 @@ class FileRule:
     `time_zone`: of times that name none. An hour that occurs twice is its first; one that is skipped is no
     time.
     `block_bytes`: how much text is read at a time; `parquet_block_bytes`: of Parquet files, as they lie on
-    disk.
+    disk, and `parquet_memory` as they are in memory, by what their first rows take there.
 
     Raises `UnknownNameError` for a column or a zone that there is none of, `UsageError` for a size below 1.
     """
@@ -37,6 +37,7 @@ class FileRule:
     time_zone: str = "UTC"
     block_bytes: int = 64 << 20
     parquet_block_bytes: int = 256 << 20
+    parquet_memory: int = 4 << 30
 
     def __post_init__(self) -> None:
         for name in self.mapping:
@@ -46,7 +47,7 @@ class FileRule:
             near = get_close_matches(self.time_zone, zoneinfo.available_timezones(), n=1)
             hint = f"did you mean `{near[0]}`?" if near else "write it as `Europe/Amsterdam`"
             raise UsageError(f"unknown time zone `{self.time_zone}`; {hint}")
-        if self.block_bytes < 1 or self.parquet_block_bytes < 1:
+        if min(self.block_bytes, self.parquet_block_bytes, self.parquet_memory) < 1:
             raise UsageError("a block has at least 1 byte")
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from m2cli.lake.content import Fault
     from m2cli.lake.lists import LakeFile
-    from m2cli.ledger import Ledger, LedgerBatch, Progress
+    from m2cli.ledger import LedgerBatch, LedgerReader, Progress
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.progress import Tell
 
@@ -103,7 +103,7 @@ def check_pipeline(
     that is another's.
     """
     facts = CheckFacts()
-    facts.looked_at.append(f"{count_places(pipeline):,} places to write")
+    facts.looked_at.append(_count(count_places(pipeline), "place to write", "places to write"))
     facts.findings += check_places(pipeline)
     facts.findings += check_database(pipeline)
     for source in pipeline.sources:
@@ -136,12 +136,13 @@ def _check_ledger(
         ledger = stack.enter_context(open_pipelines_ledger(pipeline))
         with ledger.at_one_moment():
             known = _ask(ledger)
-        facts.looked_at += [f"{known.batch_count:,} batches", f"{len(known.files):,} files of the lake"]
-        facts.looked_at.append(f"{len(known.progress.carried):,} files of carried state")
+        facts.looked_at.append(_count(known.batch_count, "batch", "batches"))
+        facts.looked_at.append(_count(len(known.files), "file of the lake", "files of the lake"))
+        facts.looked_at.append(_count(len(known.progress.carried), "file of carried state", "files of carried state"))
         tell(Step("files", 0, len(known.files), "files"))
         yield from _check_lake(pipeline, known, broken)
     if is_deep:
-        facts.looked_at.append(f"{sum(file.row_count for file in known.files):,} rows")
+        facts.looked_at.append(_count(sum(file.row_count for file in known.files), "row", "rows"))
         yield from _read_all(pipeline.lake, known.files, broken, tell)
 
 
@@ -153,7 +154,7 @@ def _hold_lake(lake: Path, wait: Callable[[], None]) -> ExitStack:
     return stack
 
 
-def _ask(ledger: Ledger) -> _Known:
+def _ask(ledger: LedgerReader) -> _Known:
     return _Known(
         progress=ledger.read_progress(),
         files=to_lake_files(ledger.list_lake_files()),
@@ -278,3 +279,7 @@ def _read_all(lake: Path, files: Sequence[LakeFile], broken: set[str], tell: Tel
 
 def _fault(text: str) -> Finding:
     return Finding(text, ExitCode.DATA)
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

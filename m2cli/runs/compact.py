@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # So few files of a table without dates are left alone: each batch brings at most one of each.
 _FEW_FILES = 16
+_FOREVER = timedelta(days=36_525)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class CompactRule:
     last_date: date
     max_rows: int = 1_000_000
     """No file has more rows, but where one visit has."""
-    grace: timedelta = timedelta(hours=1)
-    """How long the files that were replaced stay for readers."""
+    grace: timedelta | None = None
+    """Files that were replaced longer ago than this are removed; None leaves that to the pipeline's next run."""
 
     def __post_init__(self) -> None:
         if self.first_date > self.last_date:
@@ -66,12 +67,14 @@ def compact_lake(  # noqa: PLR0913  # how it tells and what it is told, by keywo
 ) -> CompactFacts:
     """Merge the small files of each date from `first_date` to `last_date`, and those of tables without dates.
 
-    Every row stays what it is, visits stay whole, and readers by snapshot keep the files that they know for
-    `grace`. Raises `UsageError` for a lake that no pipeline writes, `UnreachableError` for what cannot be read or
+    Every row stays what it is, visits stay whole, and readers by snapshot keep the files that they know. Raises
+    `UsageError` for a lake that no pipeline writes, `UnreachableError` for what cannot be read or
     written; what was committed by then stays.
     """
     done: list[Compacted] = []
-    with open_lake_site(lake, rule.grace, now=now, tell=tell, at=at, wait=wait) as site:
+    with open_lake_site(
+        lake, _FOREVER if rule.grace is None else rule.grace, now=now, tell=tell, at=at, wait=wait
+    ) as site:
         site.settle()
         groups = list(_group(site, rule))
         for number, files in enumerate(groups):

@@ -36,6 +36,8 @@ STDIN = "-"
 STDIN_ALONE = "`-` reads stdin, alone; name files, or pipe all of them in"
 HEAD_BYTES = len(PARQUET_MAGIC)
 SPOOL_BYTES = 1 << 20
+# What a block of text takes in memory, parsed.
+_MEMORY_OF_TEXT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,12 @@ class IntakeRule:
     time_zone: str = "UTC"
     """For event files: the zone of times that name none."""
     redaction: RedactionRule = field(default_factory=RedactionRule)
+    block_bytes: int | None = None
+    """How much text is taken at a time, at most, and of Parquet what takes as much memory; None: what is fastest."""
+
+    def bound(self, default: int, times: int = 1) -> int:
+        """How much a reader takes at a time that takes `default` by itself; `times` as much as of text."""
+        return default if self.block_bytes is None else min(default, times * self.block_bytes)
 
 
 @dataclass
@@ -130,7 +138,12 @@ def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: 
     pieces: list[Iterator[Intake]] = []
     passed_over: tuple[str, ...] = ()
     paths = [Path(log).resolve() for log in parted.logs]
-    file_rule = FileRule(mapping=rule.mapping, time_zone=rule.time_zone)
+    file_rule = FileRule(
+        mapping=rule.mapping,
+        time_zone=rule.time_zone,
+        block_bytes=rule.bound(FileRule.block_bytes),
+        parquet_memory=rule.bound(FileRule.parquet_memory, _MEMORY_OF_TEXT),
+    )
     if parted.logs or (parted.stdin and not parted.is_stdin_events):
         log = _open_logs(parted, rule, now)
         passed_over = log.passed_over
@@ -160,7 +173,7 @@ def _tell_events(pieces: Iterator[Intake], tell: Tell) -> Iterator[Intake]:
 
 
 def _open_logs(parted: _Parted, rule: IntakeRule, now: datetime) -> AccessLog:
-    log_rule = LogRule(format=rule.log_format or "combined")
+    log_rule = LogRule(format=rule.log_format or "combined", block_size=rule.bound(LogRule.block_size))
     if parted.stdin and not parted.is_stdin_events:
         if parted.logs:
             raise UsageError(STDIN_ALONE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 ENRICHED = ("country", "is_robot", "browser", "device")
 LEAST_MEMORY = 256 << 20
 _NEEDED = {name: EVENT_SCHEMA[name] for name in ("event_id", "event_time")}
+# Three blocks of a log are in work at a time, and each takes eight times its text.
+_BLOCKS = 128
 # So many digests of causes are looked for at a time: 64 MB.
 _MOST_WANTED = 8_000_000
 # Rejects are few in each piece of input, and a file each would be many: so many bytes of them are held.
@@ -105,7 +107,7 @@ def sessionize(
     cannot be read or written, `TooManyRejectsError` above `max_rejects`.
     """
     with stage_lake(lake, replace=rule.replace) as staged, ExitStack() as stack:
-        reading = open_input(inputs, rule.intake, now=now, tell=tell)
+        reading = open_input(inputs, _bound(rule.intake, rule.memory), now=now, tell=tell)
         _refuse_own_input(reading.paths, lake)
         with explain_unwritable(lake):
             scratch = stack.enter_context(hold_new_sibling(lake.resolve()))
@@ -114,6 +116,11 @@ def sessionize(
         facts = _write_visits(staged, taken, rule, OrphanCount(scratch, named=lake), tell)
         staged.commit()
     return facts
+
+
+def _bound(intake: IntakeRule, memory: int) -> IntakeRule:
+    """`intake` by blocks that leave room for what is made of them."""
+    return replace(intake, block_bytes=min(intake.block_bytes or memory, memory // _BLOCKS))
 
 
 def _take_in(reading: Reading, rule: SessionizeRule, spill: Spill, staged: StagedLake) -> _Taken:

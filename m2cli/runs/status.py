@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from m2cli.ledger import Ledger, LedgerBatch, RowOfFile, RowOfPart
+    from m2cli.ledger import LedgerBatch, LedgerReader, RowOfFile, RowOfPart
     from m2cli.pipeline import PipelineRule, Source
 
 # Sums over all batches, by what `BatchFacts` calls them.
@@ -136,7 +136,7 @@ def read_status(pipeline: PipelineRule, *, batch_count: int = 10) -> Status:
     return _put_together(pipeline, known, sources, is_running=find_holder(own / RUN_LOCK) is not None)
 
 
-def _ask(ledger: Ledger, batch_count: int) -> _Known:
+def _ask(ledger: LedgerReader, batch_count: int) -> _Known:
     return _Known(
         progress=ledger.read_progress(),
         batches=ledger.list_batches(batch_count),

@@ -1,11 +1,13 @@
 """Measures m2 as a user runs it, beside a named floor and named peers in the same run, and prints the ratios.
 
-`make bench` runs all; `python -m tests.bench events logs trace help` some. Commands are interleaved, A B C A B C ...,
-and the medians of five rounds compared: machines wobble. Nothing here is asserted.
+`make bench` runs all; `python -m tests.bench events logs trace help memory` some, `python -m tests.bench batches
+--events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ..., and the medians of five rounds
+compared: machines wobble. Nothing here is asserted.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import statistics
 import subprocess
@@ -14,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.batches import bench_batches
+from tests.bench.memory import bench_memory
 from tests.bench.narrow import make_narrow_events
 
 ROUNDS = 5
@@ -104,15 +108,27 @@ def bench_help(_folder: Path) -> None:
     compare("help", commands)
 
 
-BENCHES = {"events": bench_events, "logs": bench_logs, "trace": bench_trace, "help": bench_help}
+BENCHES = {
+    "events": bench_events,
+    "logs": bench_logs,
+    "trace": bench_trace,
+    "help": bench_help,
+    "memory": lambda folder: bench_memory(folder, CACHE),
+}
+BATCHES = "batches"
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, BATCHES, []], metavar="NAME")
+    parser.add_argument("--events", type=int, default=20_000_000, help="of the day that is cut into batches")
+    asked = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
-    for name in names or list(BENCHES):
+    benches = BENCHES | {BATCHES: lambda folder: bench_batches(folder, CACHE, asked.events)}
+    for name in asked.names or benches:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            BENCHES[name](Path(folder))
+            benches[name](Path(folder))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from m2cli.errors import TooManyRejectsError, UsageError
+from m2cli.lake import read_snapshot
 from m2cli.lake.scan import scan_lake
+from m2cli.runs import sessionize as sessionizing
 from m2cli.runs.intake import IntakeRule
 from m2cli.runs.sample import make_sample
-from m2cli.runs.sessionize import SessionizeFacts, SessionizeRule, count_orphans, sessionize
+from m2cli.runs.sessionize import OrphanCount, SessionizeFacts, SessionizeRule, sessionize
 from m2cli.sample.rule import SampleRule
 from m2cli.settings import RejectLimit
 from m2cli.stages.visitors import VisitorRule
 from tests.truth import read_truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data"
@@ -187,9 +200,93 @@ def test_a_sample_may_be_named_by_its_folder(tmp_path: Path) -> None:
     assert_truth(tmp_path / "lake", tmp_path / "sample" / "truth" / "all")
 
 
-def test_an_orphan_is_an_event_whose_cause_is_not_there() -> None:
+def test_an_orphan_is_an_event_whose_cause_is_not_there(tmp_path: Path) -> None:
+    orphans = OrphanCount(tmp_path, named=tmp_path)
     events = pl.DataFrame({"event_id": ["a", "b", "c", "d"], "cause_id": [None, "a", "nowhere", "b"]})
-    assert count_orphans(events) == (3, 1)
+    orphans.add(events, is_only=True)
+    assert orphans.count() == 1
+
+
+@contextmanager
+def holding(budget: int) -> Iterator[None]:
+    """So many bytes of events are held, whatever `memory` says, which has a least."""
+    with patch.object(sessionizing, "budget_events", return_value=budget):
+        yield
+
+
+def assert_same(facts: SessionizeFacts, lake: Path, expected: SessionizeFacts, other: Path) -> None:
+    """Facts and tables are the same, and every file of events holds whole visits in order."""
+    assert facts == expected
+    for one, another in zip(scan_lake(lake), scan_lake(other), strict=True):
+        rows, others = one.collect(), another.collect()
+        keys = [name for name, dtype in rows.schema.items() if not dtype.is_nested()]
+        assert_frame_equal(rows.sort(keys), others.sort(keys))
+    visits = scan_lake(lake).visits.collect()
+    for path in read_snapshot(lake).paths(lake, "events"):
+        runs = pl.read_parquet(path)["visit_id"].rle().struct.unnest().rename({"value": "visit_id"})
+        found = runs.join(visits, on="visit_id", how="left", maintain_order="left")
+        assert (found["len"] == found["event_count"]).all()
+        assert found["start_time"].is_sorted()
+
+
+@pytest.mark.parametrize(
+    "budget", [pytest.param(400_000, id="many shards"), pytest.param(1_000_000, id="a few shards")]
+)
+@pytest.mark.parametrize("name", ["events.parquet", "access.log"])
+def test_more_input_than_memory_makes_the_same_lake_in_more_files(name: str, budget: int, tmp_path: Path) -> None:
+    expected = run([SAMPLE / name], tmp_path / "whole")
+    with holding(budget):
+        facts = run([SAMPLE / name], tmp_path / "parted")
+    assert_same(facts, tmp_path / "parted", expected, tmp_path / "whole")
+    whole, parted = (len(read_snapshot(tmp_path / each).paths(tmp_path, "events")) for each in ("whole", "parted"))
+    assert parted > whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parted", "whole"]
+
+
+ROWS = st.fixed_dictionaries(
+    {"event_time": st.integers(0, 40).map(lambda n: f"2026-01-01T{n // 2:02}:{n % 2 * 30:02}:00Z")},
+    optional={
+        "visitor_id": st.sampled_from(["ann", "bob", "eve"]),
+        "event_id": st.sampled_from("abcdefgh"),
+        "cause_id": st.sampled_from("abcdefghij"),
+        "session_id": st.sampled_from(["s", ""]),
+        "colour": st.sampled_from(["red", "blue"]),
+    },
+)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.lists(ROWS, min_size=1, max_size=15), min_size=1, max_size=3))
+def test_any_input_makes_the_same_lake_with_any_memory(files: list[list[dict[str, str]]]) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, rows in enumerate(files):
+            (folder / f"{number}.ndjson").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        inputs = sorted(folder.glob("*.ndjson"))
+        expected = run(inputs, folder / "whole")
+        # Digests and rejects are held by twos, so that they take the way of the many.
+        with holding(300), patch.multiple(sessionizing, _MOST_WANTED=2, _MOST_REJECTED=2):
+            facts = run(inputs, folder / "parted")
+        assert_same(facts, folder / "parted", expected, folder / "whole")
+
+
+def test_too_many_rejects_leave_nothing_behind_of_what_was_parted(tmp_path: Path) -> None:
+    rule = SessionizeRule(max_rejects=RejectLimit(count=6))
+    with holding(10_000), patch.object(sessionizing, "_MOST_REJECTED", 0), pytest.raises(TooManyRejectsError):
+        run([SAMPLE / "access.log"], tmp_path / "lake", rule)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cause_in_another_visitors_shard_is_no_orphan(tmp_path: Path) -> None:
+    orphans = OrphanCount(tmp_path, named=tmp_path)
+    orphans.add(pl.DataFrame({"event_id": ["a", "b"], "cause_id": ["c", "nowhere"]}))
+    orphans.add(pl.DataFrame({"event_id": ["c"], "cause_id": ["a"]}))
+    assert orphans.count() == 1
+
+
+def test_less_memory_than_libraries_take_is_refused() -> None:
+    with pytest.raises(UsageError, match="`memory` is 255MiB; it has to be at least 256MiB"):
+        SessionizeRule(memory=255 << 20)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])

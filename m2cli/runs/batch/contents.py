@@ -11,6 +11,8 @@ import polars as pl
 from m2cli.files.find import PARQUET_MAGIC
 from m2cli.files.follow import read_planned
 from m2cli.files.read import FileRule
+from m2cli.logs.read import LogRule
+from m2cli.pipeline.rule import LEAST_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,20 +20,32 @@ if TYPE_CHECKING:
 
     from m2cli.events import Intake
     from m2cli.files.follow import PlannedFile
-    from m2cli.pipeline import EventsSource
+    from m2cli.pipeline import AccessLogSource, EventsSource
 
-# Event files are read in pieces of about so many bytes of disk, of which one and its events are in memory.
-_BLOCK = 64 << 20
-
-
-def make_file_rule(source: EventsSource) -> FileRule:
-    """How the event files of `source` are read."""
-    return FileRule(mapping=source.mapping, time_zone=source.time_zone, block_bytes=_BLOCK, parquet_block_bytes=_BLOCK)
+# So much of the memory is a block of text; three are in work at a time, and each takes eight times its text.
+_BLOCKS = 128
+_MEMORY_OF_TEXT = 8
 
 
-def read_whole(file: PlannedFile, source: EventsSource) -> Iterator[Intake]:
+def make_log_rule(source: AccessLogSource, memory: int = LEAST_MEMORY) -> LogRule:
+    """How the logs of `source` are read by a process that may take `memory` bytes."""
+    return LogRule(format=source.format, block_size=min(LogRule.block_size, memory // _BLOCKS))
+
+
+def make_file_rule(source: EventsSource, memory: int = LEAST_MEMORY) -> FileRule:
+    """How the event files of `source` are read by a process that may take `memory` bytes."""
+    block = memory // _BLOCKS
+    return FileRule(
+        mapping=source.mapping,
+        time_zone=source.time_zone,
+        block_bytes=min(FileRule.block_bytes, block),
+        parquet_memory=min(FileRule.parquet_memory, _MEMORY_OF_TEXT * block),
+    )
+
+
+def read_whole(file: PlannedFile, source: EventsSource, memory: int = LEAST_MEMORY) -> Iterator[Intake]:
     """The events and rejects of a planned file; raises what `read_planned` raises."""
-    return read_planned(file, make_file_rule(source), source.name)
+    return read_planned(file, make_file_rule(source, memory), source.name)
 
 
 def look_into(file: PlannedFile, source: EventsSource) -> Contents:

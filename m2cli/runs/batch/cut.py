@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from m2cli.errors import NotConservedError
 from m2cli.runs.progress import Step
-from m2cli.runs.shards import Shard, in_shard
 from m2cli.stages.causes import derive_log_causes
 from m2cli.stages.enrich import enrich
 from m2cli.visits import assign_visits, closing_time, count_reused_ids, gather, list_open_visits
@@ -74,23 +73,12 @@ class Ledgered(NamedTuple):
 def cut_batch(spill: Spill, ledgered: Ledgered, W: Watermark, rule: CutRule, tell: Tell) -> Cut:
     """Cut the events of `spill` with the carried state into visits, and write all that W has closed."""
     cutter = _Cutter(ledgered, W, rule)
-    for done, shard in enumerate(_part(spill, ledgered.carried, rule.budget)):
+    for done, shard in enumerate(spill.drain(ledgered.carried.count_shards(rule.budget))):
         tell(Step("visits", done, None, "shards"))
         cutter.cut(shard.events, ledgered.carried.load(shard.number, shard.count))
+        del shard  # before the next one is read
     ledgered.left.keep_segments(ledgered.carried)
     return cutter.done
-
-
-def _part(spill: Spill, carried: Carried, budget: int) -> Iterator[Shard]:
-    """The new events by shards, as many as they and the carried state need."""
-    least = carried.count_shards(budget)
-    for shard in spill.shards():
-        if shard.count >= least:
-            yield shard
-            continue
-        per_shard = least // shard.count
-        for number in range(shard.number * per_shard, (shard.number + 1) * per_shard):
-            yield Shard(number, least, shard.events.filter(in_shard(number, least)))
 
 
 class _Cutter:

@@ -21,9 +21,8 @@ from m2cli.logs.follow import (
     declared_sources,
     follow_logs,
 )
-from m2cli.logs.read import LogRule
 from m2cli.pipeline import AccessLogSource
-from m2cli.runs.batch.contents import look_into, make_file_rule
+from m2cli.runs.batch.contents import look_into, make_file_rule, make_log_rule
 from m2cli.runs.batch.lost import describe_lost
 from m2cli.runs.batch.plan import Plan, PlannedInput
 from m2cli.runs.batch.work import Notes
@@ -178,12 +177,12 @@ class Known:
             files = tuple(file for file in files if not contents[file.part_id].reaches(until))
         self._taken |= {file.part_id for file in files}
         left = {file.part_id for file in followed.planned} - {file.part_id for file in files}
-        sources = [contents[file.part_id].sources for file in files]
-        is_waiting = bool(left or followed.waiting)
+        # What waits may not be read yet, and is taken to be of the source's own partition.
+        unread = [frozenset({source.name} if followed.waiting else ()), *(contents[part].sources for part in left)]
         return Found(
             PlannedInput(source.name, files=files),
-            frozenset().union(*sources),
-            frozenset({source.name} if is_waiting else ()),
+            frozenset().union(*(contents[file.part_id].sources for file in files)),
+            frozenset().union(*unread),
             [RowOfFile(source.name, *file, None) for file in followed.files if file.part_id not in left],
             Notes(followed.warnings, followed.passed_over),
         )
@@ -191,7 +190,7 @@ class Known:
 
 def _cut_range(planned: PlannedRange, source: AccessLogSource, until: datetime) -> PlannedRange:
     """`planned` up to its first event at or after `until`."""
-    reader = RangeReader([planned], LogRule(format=source.format))
+    reader = RangeReader([planned], make_log_rule(source))
     for piece in reader.read():
         beyond = piece.events.filter(pl.col("event_time") >= until)["position_in_source"]
         if len(beyond):

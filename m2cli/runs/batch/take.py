@@ -10,9 +10,8 @@ import polars as pl
 
 from m2cli.errors import UnreadableSourceError
 from m2cli.logs.follow import RangeReader, ReadRange
-from m2cli.logs.read import LogRule
 from m2cli.pipeline import AccessLogSource, EventsSource
-from m2cli.runs.batch.contents import read_whole
+from m2cli.runs.batch.contents import make_log_rule, read_whole
 from m2cli.runs.intake import Tally
 from m2cli.runs.progress import Step
 from m2cli.stages.redaction import redact
@@ -116,12 +115,12 @@ def take_in(plan: Plan, pipeline: PipelineRule, W: Watermark, sinks: Sinks, tell
 def _read(planned: PlannedInput, pipeline: PipelineRule, taken: Taken) -> Iterator[Intake]:
     source = next((each for each in pipeline.sources if each.name == planned.source_name), None)
     if isinstance(source, AccessLogSource) and planned.ranges:
-        reader = RangeReader(planned.ranges, LogRule(format=source.format))
+        reader = RangeReader(planned.ranges, make_log_rule(source, pipeline.memory))
         yield from reader.read()
         taken.read += reader.results
     elif isinstance(source, EventsSource) and planned.files:
         for file in planned.files:
-            yield from read_whole(file, source)
+            yield from read_whole(file, source, pipeline.memory)
     elif planned.ranges or planned.files:
         raise GoneSourceError(planned.source_name)
 

@@ -14,15 +14,14 @@ from m2cli.errors import UnreadableSourceError, UsageError
 from m2cli.events import LAKE_EVENT_SCHEMA, REJECT_SCHEMA
 from m2cli.lake.layout import LATE, REJECTS
 from m2cli.logs.follow import RangeReader
-from m2cli.logs.read import LogRule
 from m2cli.pipeline import AccessLogSource, EventsSource
-from m2cli.runs.batch.contents import read_whole
+from m2cli.runs.batch.contents import make_log_rule, read_whole
 from m2cli.runs.batch.planning import Known
 from m2cli.runs.batch.work import list_parts
 from m2cli.runs.intake import Tally, holds_events
 from m2cli.runs.rebuild.excluded import list_names
 from m2cli.runs.rebuild.retry import retry_rejects
-from m2cli.runs.rebuild.rewrite import FROM_FILE, FROM_ROW, is_of_parts
+from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, FROM_ROW, is_of_parts, join_rows
 from m2cli.stages.redaction import redact
 from m2cli.stages.rejects import split_future
 from m2cli.stages.visitors import assign_visitors
@@ -81,11 +80,11 @@ class Gatherer:
         self._tally.check(self._site.pipeline.max_rejects)
         if self._rule.with_rejects:
             self._events += self._retry(names)
-        needed = {name: LAKE_EVENT_SCHEMA[name] for name in ("visitor_id", "event_time")}
-        nothing = pl.DataFrame(schema=needed | {FROM_FILE: pl.String, FROM_ROW: pl.UInt32})
+        events = join_rows(self._events, {name: LAKE_EVENT_SCHEMA[name] for name in ("visitor_id", "event_time")})
+        new = [pl.lit(None, dtype).alias(name) for name, dtype in FROM.items() if name not in events.columns]
         return Material(
-            events=pl.concat([nothing, *self._events], how="diagonal"),
-            rejects=pl.concat([pl.DataFrame(schema=REJECT_SCHEMA), *self._rejects], how="diagonal"),
+            events=events.with_columns(new),
+            rejects=join_rows(self._rejects, REJECT_SCHEMA),
             parts=tuple(self._parts),
             tally=self._tally,
             warnings=tuple(self._warnings),
@@ -128,7 +127,7 @@ class Gatherer:
         found = self._known.follow_logs(source, self._site.now(), is_flush=True, until=None)
         new = {planned.part_id for planned in found.planned.ranges}
         self._refuse_known(paths, found, new)
-        reader = RangeReader(found.planned.ranges, LogRule(format=source.format))
+        reader = RangeReader(found.planned.ranges, make_log_rule(source))
         self._take(paths, reader.read())
         self._parts += list_parts([found.planned], reader.results)
 

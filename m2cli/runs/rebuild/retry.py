@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA
+from m2cli.events import EVENT_SCHEMA
 from m2cli.files.find import examine_file
 from m2cli.files.read import FileRule, read_events
 from m2cli.logs.blocks import TOO_LONG
@@ -16,6 +16,7 @@ from m2cli.logs.formats import find_format
 from m2cli.logs.parse import Origin, Place, name_events, parse_block
 from m2cli.logs.streams import DAMAGED, ENDS_EARLY
 from m2cli.pipeline import AccessLogSource, EventsSource
+from m2cli.runs.rebuild.rewrite import FROM_ROW, join_rows
 from m2cli.stages.rejects import FROM_THE_FUTURE
 from m2cli.stages.visitors import NO_VISITOR
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from m2cli.files.find import EventFile
     from m2cli.pipeline import PipelineRule
 
-REJECT_ROW = "from_row"
 # Where a line came from is said by its reject.
 _ORIGIN = ("source", "part_id", "position_in_source", "arrival_time")
 _OF_FILE = ("source", "part_id", "file", "arrival_time")
@@ -36,6 +36,7 @@ _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _WERE_EVENTS = (FROM_THE_FUTURE, NO_VISITOR)
 # Of these the end is not there, and what is there may look like a line.
 _PARTIAL = (TOO_LONG, ENDS_EARLY, DAMAGED)
+_NOTHING = {name: EVENT_SCHEMA[name] for name in ("event_time", "event_type", *_ORIGIN)} | {FROM_ROW: pl.UInt32}
 
 
 def retry_rejects(
@@ -58,12 +59,12 @@ def retry_rejects(
         _retry_rows(rejects.filter(~was_event & ~is_line & is_object), pipeline, scratch),
         _retry_lines(rejects.filter(can_be_line), pipeline),
     ]
-    return pl.concat(tried, how="diagonal")
+    return join_rows(tried, _NOTHING)
 
 
 def _retry_lines(rejects: pl.DataFrame, pipeline: PipelineRule) -> pl.DataFrame:
     """The lines that fit any format of the pipeline's logs; the first one that a line fits."""
-    found = [_nothing()]
+    found: list[pl.DataFrame] = []
     for name in dict.fromkeys(each.format for each in pipeline.sources if isinstance(each, AccessLogSource)):
         text = rejects["raw"] + "\n"
         # Only where a line begins counts here; where it is from is said by its reject.
@@ -72,28 +73,28 @@ def _retry_lines(rejects: pl.DataFrame, pipeline: PipelineRule) -> pl.DataFrame:
         intake = parse_block("".join(text).encode(), place, max_line_size=_MOST_LINE)
         ends = text.str.len_bytes().cast(pl.Int64).cum_sum()
         which = ends.search_sorted(intake.events["position_in_source"], side="right")
-        origin = rejects.select(*_ORIGIN, REJECT_ROW).gather(which)
+        origin = rejects.select(*_ORIGIN, FROM_ROW).gather(which)
         events = intake.events.drop(_ORIGIN, strict=False).hstack(origin)
         found.append(events.with_columns(name_events(pl.col("part_id") + "-")))
-        rejects = rejects.filter(~rejects[REJECT_ROW].is_in(events[REJECT_ROW].implode()))
-    return pl.concat(found, how="diagonal")
+        rejects = rejects.filter(~rejects[FROM_ROW].is_in(events[FROM_ROW].implode()))
+    return join_rows(found, _NOTHING)
 
 
 def _retry_rows(rejects: pl.DataFrame, pipeline: PipelineRule, scratch: Path) -> pl.DataFrame:
     """The rows that fit any of the maps of the pipeline's event files, file by file: it says what rows do not."""
-    found = [_nothing()]
+    found: list[pl.DataFrame] = []
     for source in (each for each in pipeline.sources if isinstance(each, EventsSource)):
         rule = FileRule(mapping=source.mapping, time_zone=source.time_zone)
         for _, of_file in rejects.group_by(_OF_FILE, maintain_order=True):
             found += _read_rows(of_file, rule, scratch)
-        done = pl.concat(found, how="diagonal")[REJECT_ROW]
-        rejects = rejects.filter(~pl.col(REJECT_ROW).is_in(done.implode()))
-    return pl.concat(found, how="diagonal")
+        done = join_rows(found, _NOTHING)[FROM_ROW]
+        rejects = rejects.filter(~pl.col(FROM_ROW).is_in(done.implode()))
+    return join_rows(found, _NOTHING)
 
 
 def _retry_events(rejects: pl.DataFrame, scratch: Path) -> pl.DataFrame:
     """What was refused as an event, as it was."""
-    return pl.concat([_nothing(), *_read_rows(rejects, FileRule(), scratch)], how="diagonal")
+    return join_rows(_read_rows(rejects, FileRule(), scratch), _NOTHING)
 
 
 def _read_rows(rejects: pl.DataFrame, rule: FileRule, scratch: Path) -> Iterator[pl.DataFrame]:
@@ -105,15 +106,17 @@ def _read_rows(rejects: pl.DataFrame, rule: FileRule, scratch: Path) -> Iterator
     name = rule.mapping.get("position_in_source", "position_in_source")
     says_place = rejects["raw"].str.json_path_match(f'$["{name}"]').is_not_null()
     place = pl.when(says_place).then(None).otherwise(rejects["line_number"] - 1)
-    rows = rejects.select(REJECT_ROW, "line_number", place=place)
+    rows = rejects.select(FROM_ROW, "line_number", place=place)
     done = 0
     for piece in read_events(_as_file(path, rejects), rule, arrival_time=_arrival_time(rejects)):
         # The rows that were read are all but those that are rejects once more.
         here = rows.slice(done, piece.read_count)
-        is_reject = pl.int_range(done + 1, done + here.height + 1, eager=True).is_in(piece.rejects["line_number"])
+        is_reject = pl.int_range(done + 1, done + here.height + 1, eager=True).is_in(
+            piece.rejects["line_number"].implode()
+        )
         read = here.filter(~is_reject)
         yield piece.events.with_columns(
-            pl.coalesce(read["place"], "position_in_source").alias("position_in_source"), read[REJECT_ROW]
+            pl.coalesce(read["place"], "position_in_source").alias("position_in_source"), read[FROM_ROW]
         )
         done += piece.read_count
     path.unlink()
@@ -132,9 +135,3 @@ def _as_file(path: Path, rejects: pl.DataFrame) -> EventFile:
 def _arrival_time(rejects: pl.DataFrame) -> datetime:
     arrived: datetime | None = rejects["arrival_time"][0]
     return arrived or _ANY_TIME
-
-
-def _nothing() -> pl.DataFrame:
-    names = ("event_time", "event_type", *_ORIGIN)
-    schema = {name: (EVENT_SCHEMA | REJECT_SCHEMA)[name] for name in names}
-    return pl.DataFrame(schema=schema | {REJECT_ROW: pl.UInt32})

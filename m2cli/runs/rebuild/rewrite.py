@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, REJECTS, VISITS
+from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, REJECTS, VISITS, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from m2cli.lake.batch import LakeBatch
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Where an added event comes from: a file of the lake and its row there; null for what is new to the lake.
 FROM_FILE, FROM_ROW = "from_file", "from_row"
+FROM: Schema = {FROM_FILE: pl.String, FROM_ROW: pl.UInt32}
 _SAME_EVENT = ["visitor_id", "event_id", "event_time"]
 _SPAN = ("visit_id", "visitor_id", "start_time", "end_time")
 
@@ -56,22 +57,23 @@ class Rewriter:
                 taken.append(rows.filter(is_asked))
                 write(rows.filter(~is_asked))
                 self.replaced.append(file)
-        return pl.concat(taken, how="diagonal") if taken else pl.DataFrame(schema=_EMPTY[kind])
+        return join_rows(taken, _EMPTY[kind])
 
     def find_copies(self, events: pl.DataFrame, excluded: pl.Series) -> pl.DataFrame:
         """The duplicates of `events` that are of no excluded part, with `from_file` and `from_row`.
 
         When `events` are taken out, one of these is no duplicate any more (DESIGN 4.8).
         """
-        found: list[pl.DataFrame] = [pl.DataFrame(schema=_EMPTY[EVENTS.name])]
+        found: list[pl.DataFrame] = []
+        empty = _EMPTY[EVENTS.name] | FROM
         if not set(_SAME_EVENT) <= set(events.columns) or events.is_empty():
-            return found[0]
+            return pl.DataFrame(schema=empty)
         for file, path in self._of(DUPLICATES.name):
             rows = _read(path).with_row_index(FROM_ROW)
             copies = rows.join(events.select(_SAME_EVENT), on=_SAME_EVENT, how="semi", maintain_order="left")
             kept = copies.filter(~is_of_parts(copies, excluded))
             found.append(kept.with_columns(pl.lit(file.path).alias(FROM_FILE)))
-        return pl.concat(found, how="diagonal")
+        return join_rows(found, empty)
 
     def take_rows(self, moved: pl.DataFrame, excluded: pl.Series) -> Counter[str]:
         """Take `moved` rows (`from_file`, `from_row`) out of late events, rejects and duplicates.
@@ -126,6 +128,14 @@ def find_changed(files: Sequence[tuple[LakeFile, Path]], excluded: pl.Series) ->
             )
             visits.append(spans.filter("is_excluded").drop("is_excluded"))
     return pl.concat([pl.DataFrame(schema={name: VISITS.schema[name] for name in _SPAN}), *visits])
+
+
+def join_rows(frames: Iterable[pl.DataFrame], empty: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+    """`frames` as one; those without rows lend it no columns, for what is absent says something as well.
+
+    (A source without user agents is not one whose clients have none.)
+    """
+    return pl.concat([frame for frame in frames if frame.height] or [pl.DataFrame(schema=empty)], how="diagonal")
 
 
 def is_of_parts(rows: pl.DataFrame, parts: pl.Series) -> pl.Series:

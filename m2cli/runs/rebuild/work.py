@@ -19,7 +19,7 @@ from m2cli.runs.rebuild.chains import LakeVisits, OpenVisits, Stream, find_touch
 from m2cli.runs.rebuild.cut import Chains, cut_anew
 from m2cli.runs.rebuild.excluded import find_excluded, list_names
 from m2cli.runs.rebuild.material import Gatherer
-from m2cli.runs.rebuild.rewrite import FROM_FILE, FROM_ROW, Rewriter, find_changed, is_of_parts
+from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, Rewriter, find_changed, is_of_parts, join_rows
 from m2cli.runs.rebuild.rule import RebuildFacts
 from m2cli.runs.run import redo
 from m2cli.visits import count_reused_ids
@@ -199,7 +199,9 @@ class _Rebuild:
         new = [frame.filter(~self._is_from(frame, LATE.name)) for frame in (waiting, other)]
         left = changed.height - touched.visits.filter(pl.col("visit_id").is_in(changed["visit_id"].implode())).height
         if left:
-            self._warnings.append(f"{left:,} visits lead into ones that are open and were left; do it again later")
+            self._warnings.append(
+                f"{left:,} of the visits lead into ones that are open, and were left; do it again when these have ended"
+            )
         sort = _Sorted(merged, pl.concat(new, how="diagonal"), waiting.height, new[1].height)
         return touched.visits, sort
 
@@ -208,13 +210,11 @@ class _Rebuild:
         taken = self._rewriter.take_visits(touched)
         is_excluded = is_of_parts(taken.events, names)
         returned = self._rewriter.find_copies(taken.events.filter(is_excluded), names)
-        kept = pl.concat(
-            [taken.events.filter(~is_excluded), returned.drop(FROM_FILE, FROM_ROW, strict=False)], how="diagonal"
-        )
-        chains = Chains(kept, sort.merged.drop(FROM_FILE, FROM_ROW), taken.visits)
+        kept = join_rows([taken.events.filter(~is_excluded), returned.drop(FROM)], taken.events.schema)
+        chains = Chains(kept, sort.merged.drop(FROM), taken.visits)
         made = cut_anew(chains, self._progress.W, self._site.pipeline, self._lake)
-        leaving = [sort.merged, sort.to_late, *([returned] if returned.height else [])]
-        excluded = self._rewriter.take_rows(pl.concat(leaving, how="diagonal"), names)
+        moved = join_rows([frame.select(*FROM) for frame in (sort.merged, sort.to_late, returned)], FROM)
+        excluded = self._rewriter.take_rows(moved, names)
         excluded["events"] = int(is_excluded.sum())
         return _Moved(taken, returned, excluded, sort, made)
 
@@ -225,7 +225,7 @@ class _Rebuild:
 
     def _explain_late(self, events: pl.DataFrame) -> pl.DataFrame:
         late_by = pl.lit(self._W) - pl.col("event_time")
-        return events.drop(FROM_FILE, FROM_ROW).with_columns(
+        return events.drop(FROM).with_columns(
             late_reason=pl.lit("new_partition"), late_by=late_by.cast(pl.Duration("us"))
         )
 
