@@ -77,10 +77,23 @@ class TooManyRejectsError(M2Error):
 
     def __init__(self, reject_count: int, read_count: int, limit: str, reasons: Sequence[tuple[str, int]]) -> None:
         self.reject_count, self.read_count, self.limit, self.reasons = reject_count, read_count, limit, reasons
-        commonest = ", ".join(f"{reason} ({count:,})" for reason, count in reasons[:3])
-        super().__init__(
-            f"{reject_count:,} rejects of {read_count:,} are more than `--max-rejects {limit}` allows; "
-            f"the commonest: {commonest}"
+        self.commonest = ", ".join(f"{reason} ({count:,})" for reason, count in reasons[:3])
+        super().__init__(self._describe())
+
+    def _describe(self) -> str:
+        said = f"{self.reject_count:,} rejects of {self.read_count:,} are more than `--max-rejects {self.limit}` allows"
+        return f"{said}; the commonest: {self.commonest}"
+
+
+class TooManyRejectsInBatchError(TooManyRejectsError):
+    """More rejects than the `max_rejects` of a pipeline allows."""
+
+    def _describe(self) -> str:
+        return (
+            f"{self.reject_count:,} of {self.read_count:,} lines or rows are rejects, more than "
+            f"`max_rejects = {self.limit}` allows; the commonest: {self.commonest}; nothing was committed, and nothing "
+            "is lost: it is all read again once `max_rejects` in [pipeline] is higher, or by "
+            f"`--set pipeline.max_rejects={self.reject_count}`"
         )
 
 

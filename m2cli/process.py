@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-# What systemd, cron and a closing terminal send: it ends like Ctrl-C, so that nothing half-done is left.
-_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+# What systemd, cron and a closing terminal send ends like Ctrl-C, so that nothing half-done is left.
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def run_and_exit(body: Callable[[], object]) -> NoReturn:
     """Run `body` and end the process with its exit code; what m2 raises on purpose becomes one line."""
     _prepare_streams()
     for number in _ENDING_SIGNALS:
-        signal.signal(number, _interrupt)
-    sys.exit(_run(body))
+        signal.signal(number, _Interrupt.handle)
+    sys.exit(_run_interruptibly(body))
 
 
 def open_stdout() -> BinaryIO:
@@ -33,6 +33,23 @@ def open_stdout() -> BinaryIO:
     if sys.stdout is None:
         raise UnwritableSinkError("stdout", "it is closed")
     return sys.stdout.buffer
+
+
+def _run_interruptibly(body: Callable[[], object]) -> ExitCode:
+    """What `body` ends with; once a signal has come, that is why it fails, whatever it says.
+
+    Polars makes a panic of an interrupt that comes while it calls back, and who reads files takes that for damage.
+    """
+    try:
+        code = _run(body)
+    except BaseException:
+        if not _Interrupt.has_come:
+            raise
+        code = ExitCode.INTERRUPTED
+    if _Interrupt.has_come and code != ExitCode.OK:
+        say_error("interrupted; nothing half-done is left")
+        return ExitCode.INTERRUPTED
+    return code
 
 
 def _run(body: Callable[[], object]) -> ExitCode:  # noqa: PLR0911  # one return for each way to end
@@ -49,10 +66,12 @@ def _run(body: Callable[[], object]) -> ExitCode:  # noqa: PLR0911  # one return
         say_error(" ".join(error.format_message().split()), _hint_at_help(error))
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
-        say_error("interrupted; nothing half-done is left")
+        if not _Interrupt.has_come:
+            say_error("interrupted; nothing half-done is left")
         return ExitCode.INTERRUPTED
     except M2Error as error:
-        say_error(str(error))
+        if not _Interrupt.has_come:
+            say_error(str(error))
         return error.exit_code
     except OSError as error:
         return _end_by_system(error)
@@ -69,8 +88,16 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # stdout is a text file here
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+class _Interrupt:
+    """Whether a signal has come that ends the process."""
+
+    has_come = False
+
+    @classmethod
+    def handle(cls, _number: int, _frame: FrameType | None) -> NoReturn:
+        """Remember it, and end what is going on."""
+        cls.has_come = True
+        raise KeyboardInterrupt
 
 
 def _end_by_system(error: OSError) -> ExitCode:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.commands.options import DATE, DURATION, console_options, lake_option
+from m2cli.commands.words import count_of
 from m2cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 @click.option(
     "--grace",
     type=DURATION,
+    default="1h",
+    show_default=True,
     metavar="DURATION",
-    help="Remove files that were replaced longer ago.  [default: the pipeline's next run does]",
+    help="How long the files that are replaced stay for those who read by an earlier snapshot.",
 )
 @console_options
 def compact(  # noqa: PLR0913  # one parameter an option
@@ -36,7 +39,7 @@ def compact(  # noqa: PLR0913  # one parameter an option
     first: date | None,
     last: date | None,
     max_rows: int,
-    grace: timedelta | None,
+    grace: timedelta,
     console: Console,
 ) -> None:
     """Make few files of a day's many small ones.
@@ -66,4 +69,6 @@ def compact(  # noqa: PLR0913  # one parameter an option
     if not facts.removed_count:
         console.say("nothing to compact: no date has several small files")
         return
-    console.say(f"{facts.removed_count:,} files have become {facts.added_count:,}, of {facts.row_count:,} rows")
+    console.say(
+        f"{facts.removed_count:,} files have become {facts.added_count:,}, of {count_of(facts.row_count, 'row')}"
+    )

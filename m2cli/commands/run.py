@@ -9,10 +9,12 @@ import click
 
 from m2cli.commands.options import console_options
 from m2cli.commands.pipelines import load, override_options, pipeline_argument
-from m2cli.commands.words import share
+from m2cli.commands.words import count_of, share
+from m2cli.errors import ExitCode
 from m2cli.settings import parse_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.batch.facts import BatchFacts
     from m2cli.runs.run import RunFacts
+
+_FROM_THE_FUTURE = "from_the_future"  # as `stages.rejects` has it, which would load what `--help` does not need
+_BEHIND_ITS_OWN = "late"
+# One clock that is wrong is nobody's mistake to put right; that of a file is more than so much of what was read.
+_MANY_AHEAD = 0.05
 
 
 @click.command()
@@ -62,7 +69,13 @@ def run(*, pipeline: Path, is_flush: bool, until: str | None, overrides: dict[st
         )
     if console.verbose or sys.stderr.isatty():
         console.summarize(_summarize(facts, rule))
-    _warn(facts, pipeline, console)
+    for batch in filter(None, (facts.redone, facts.batch)):
+        for text in list_warnings(batch, pipeline):
+            console.warn(text)
+    for text in facts.unreported:
+        console.warn(f"{text}; all else is done")
+    if facts.unreported:
+        raise click.exceptions.Exit(ExitCode.UNREACHABLE)
 
 
 def _summarize(facts: RunFacts, rule: PipelineRule) -> list[tuple[str, str]]:
@@ -93,27 +106,49 @@ def describe_open(batch: BatchFacts) -> str:
     if not batch.open_visit_count:
         return "no visit"
     until = f"; the last ends by {batch.open_until:%Y-%m-%d %H:%M:%S} UTC" if batch.open_until else ""
-    return f"{batch.open_visit_count:,} visits, {batch.carried_out_count:,} events{until}"
+    return f"{count_of(batch.open_visit_count, 'visit')}, {count_of(batch.carried_out_count, 'event')}{until}"
 
 
 def _describe_redone(facts: RunFacts) -> str:
     if facts.redone is None:
         return ""
-    return f", after a batch that a killed run had begun ({facts.redone.event_count:,} events)"
+    return f", after a batch that was left unfinished ({count_of(facts.redone.event_count, 'event')})"
 
 
 def _period(first: datetime | None, last: datetime | None) -> str:
     return f", {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC" if first and last else ""
 
 
-def _warn(facts: RunFacts, pipeline: Path, console: Console) -> None:
-    for batch in filter(None, (facts.redone, facts.batch)):
-        for text in batch.warnings:
-            console.warn(text)
-        for path, count in batch.late_parts.items():
-            console.warn(
-                f"most of `{path}` came late ({count:,} events, kept in `late`): visits of its time have been written; "
-                f"`m2 rebuild {pipeline} --with-late --from DATE --to DATE` merges them"
+def list_warnings(batch: BatchFacts, pipeline: Path) -> Iterator[str]:
+    """What a person is to know of a batch, with what to do about it."""
+    yield from batch.warnings
+    for path, count in batch.late_parts.items():
+        yield (
+            f"most of `{path}` came late ({count_of(count, 'event')}, kept in `late`): {_explain_late(batch)}; "
+            f"`m2 rebuild {pipeline} --with-late {_dates(batch)}` merges them"
+        )
+    if not batch.reject_count:
+        return
+    ahead_count = batch.reject_reasons.get(_FROM_THE_FUTURE, 0)
+    if next(iter(batch.reject_reasons)) == _FROM_THE_FUTURE:
+        if ahead_count > _MANY_AHEAD * batch.read_count:
+            yield (
+                f"{ahead_count:,} of {batch.read_count:,} that were read are rejects, `{_FROM_THE_FUTURE}`: the files' "
+                "modification times are older than the events in them, as after a restore or a copy; "
+                f"`m2 rebuild {pipeline} --from DATE --to DATE --rejects --set visit.max_ahead=...` takes them in, "
+                "with a `max_ahead` as long as the times are apart"
             )
-        if batch.reject_count and batch.reject_count == batch.read_count - batch.ignored_count:
-            console.warn("nothing that was read is an event; is it the `format` or the `map` that the pipeline says?")
+    elif batch.reject_count == batch.read_count - batch.ignored_count:
+        yield "nothing that was read is an event; is it the `format` or the `map` that the pipeline says?"
+
+
+def _explain_late(batch: BatchFacts) -> str:
+    if batch.late_reasons.keys() <= {_BEHIND_ITS_OWN}:
+        return "they are older than what came before them in the same log, by more than `max_out_of_orderness`"
+    return "visits of their time have been written"
+
+
+def _dates(batch: BatchFacts) -> str:
+    if batch.first_event_time is None or batch.last_event_time is None:
+        return "--from DATE --to DATE"
+    return f"--from {batch.first_event_time:%Y-%m-%d} --to {batch.last_event_time:%Y-%m-%d}"

@@ -39,3 +39,12 @@ def share(part: int, whole: int) -> str:
     '33.3 %'
     """
     return f"{100 * part / whole:.1f} %" if whole else "none"
+
+
+def count_of(count: int, one: str) -> str:
+    """`count` of what one is called `one`.
+
+    >>> count_of(1, "visit"), count_of(1200, "visit")
+    ('1 visit', '1,200 visits')
+    """
+    return f"{count:,} {one if count == 1 else one + 's'}"

@@ -15,6 +15,7 @@ from m2cli.files.blocks import read_text
 from m2cli.files.find import Compression, Format, examine_file
 from m2cli.files.listing import list_followed
 from m2cli.files.planned import (
+    DamagedFileError,
     KnownEventFile,
     PlannedFile,
     SourceChangedError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from m2cli.files.rule import FileRule
 
 __all__ = [
+    "DamagedFileError",
     "FollowedFiles",
     "KnownEventFile",
     "PlannedFile",

@@ -66,20 +66,28 @@ class SourceChangedError(UnreadableSourceError):
         super().__init__(planned.path, reason, "the next plan takes what is there then")
 
 
+class DamagedFileError(UnreadableSourceError):
+    """A planned file that is what was planned, and cannot be read to its end."""
+
+    def __init__(self, planned: PlannedFile, reason: str) -> None:
+        self.planned = planned
+        super().__init__(planned.path, reason, "move it away or put a whole one in its place")
+
+
 def read_planned(planned: PlannedFile, rule: FileRule, source_name: str) -> Iterator[Intake]:
     """The events and rejects of `planned`, a block at a time; columns as of `read_event_files`.
 
     Where the file says no `source`, it is `source_name`, with `part_name` as `part_id`: one partition for all
     files. Raises `SourceChangedError` if the file is not what was planned, before reading or after, and
-    `UnreadableSourceError` if it is, and corrupt.
+    `DamagedFileError` if it is, and corrupt.
     """
     before, found = _open_planned(planned)
     file = replace(found, source=source_name, part_id=planned.part_name, modification_time=planned.arrival_time)
     try:
         yield from read_events(file, rule, arrival_time=planned.arrival_time)
-    except UnreadableSourceError:
+    except UnreadableSourceError as error:
         _require_same(planned, before)
-        raise
+        raise DamagedFileError(planned, error.reason) from error
     _require_same(planned, before)
 
 
@@ -111,13 +119,18 @@ def _open_planned(planned: PlannedFile) -> tuple[KnownEventFile, EventFile]:
     try:
         now = look_at(planned.path)
         is_same = (now.inode, now.size, now.modified) == (planned.inode, planned.size, planned.modified)
-        if not is_same and (now.size != planned.size or digest_file(planned.path)[0] != planned.part_id):
-            raise SourceChangedError(planned, "its content is not what was planned")
-        return now, examine_file(Path(planned.path))
+        if not is_same:
+            is_same = now.size == planned.size and digest_file(planned.path)[0] == planned.part_id
+        found = examine_file(Path(planned.path)) if is_same else None
     except FileNotFoundError as error:
         raise SourceChangedError(planned, "it is no longer there") from error
+    except UnreadableSourceError as error:
+        raise DamagedFileError(planned, error.reason) from error
     except OSError as error:
-        raise UnreadableSourceError(planned.path, (error.strerror or str(error)).lower()) from error
+        raise DamagedFileError(planned, (error.strerror or str(error)).lower()) from error
+    if found is None:
+        raise SourceChangedError(planned, "its content is not what was planned")
+    return now, found
 
 
 def _require_same(planned: PlannedFile, before: KnownEventFile) -> None:

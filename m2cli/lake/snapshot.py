@@ -186,7 +186,8 @@ def read_head(lake: Path) -> Head:
 
 def _no_lake(lake: Path) -> UnreadableSourceError:
     reason = f"not a lake: it has no `{SNAPSHOT}`" if lake.exists() else "no such folder"
-    return UnreadableSourceError(lake, reason, "`m2 sessionize` makes a lake")
+    hint = "`m2 run` makes it anew from the ledger" if has_ledger(lake) else "`m2 sessionize` makes a lake"
+    return UnreadableSourceError(lake, reason, hint)
 
 
 def _unreadable(path: Path, error: OSError) -> UnreadableSourceError:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+BATCH_COUNT = "batch_count"  # among the totals
+
+
 class LedgerReader:
     """What stands in the ledger at `path`; see `open_ledger`. Close it, or use it in a `with`."""
 
@@ -73,13 +76,12 @@ class LedgerReader:
 
     def count_batches(self) -> int:
         """How many batches have been committed."""
-        return int(self._ask("SELECT count(*) FROM batch WHERE state IN ('committed', 'published')")[0][0])
+        return self.sum_facts([BATCH_COUNT])[BATCH_COUNT]
 
     def sum_facts(self, names: Sequence[str]) -> dict[str, int]:
         """The sums, over all committed batches, of the whole numbers that their facts have under `names`."""
-        sums = ", ".join("coalesce(sum(json_extract(facts, '$.' || ?)), 0)" for _ in names)
-        found = self._ask(f"SELECT {sums} FROM batch WHERE state IN ('committed', 'published')", *names)  # noqa: S608  # names are bound
-        return dict(zip(names, found[0], strict=True))
+        totals = dict(self._ask("SELECT name, value FROM total"))
+        return {name: totals.get(name, 0) for name in names}
 
     def read_progress(self) -> Progress:
         """W, the partitions and the carried state as the last commit left them."""
@@ -109,6 +111,10 @@ class LedgerReader:
                     found[row[0]] = row
         return [self._part(row) for row in found.values()]
 
+    def has_parts(self, source: str) -> bool:
+        """Whether anything has ever been taken of this source."""
+        return bool(self._ask("SELECT 1 FROM part WHERE source = ? LIMIT 1", source))
+
     def list_parts(self) -> list[RowOfPart]:
         """All parts, without their marks."""
         columns = "part_id, name, source, position, line_count, is_excluded, path"
@@ -134,13 +140,12 @@ class LedgerReader:
         query = f"SELECT facts FROM lake_file WHERE {' AND '.join(where)} ORDER BY batch_number, path"  # noqa: S608  # values are bound
         return [json.loads(facts) for (facts,) in self._ask(query, *values)]
 
-    def list_replaced(self, *, by: int | None = None, before: datetime | None = None) -> list[dict[str, Any]]:
-        """What the lake said of the files that batch `by` has replaced, or that were replaced before a time."""
+    def list_replaced(self, *, by: int | None = None, over_at: datetime | None = None) -> list[dict[str, Any]]:
+        """What the lake said of the files that batch `by` has replaced, or whose grace is over at a time."""
         if by is not None:
             found = self._ask("SELECT facts FROM lake_file WHERE replaced_by = ? ORDER BY path", by)
         else:
-            query = "SELECT facts FROM lake_file WHERE replaced_by IS NOT NULL AND replaced_time < ? ORDER BY path"
-            found = self._ask(query, to_text(before))
+            found = self._ask("SELECT facts FROM lake_file WHERE keep_until < ? ORDER BY path", to_text(over_at))
         return [json.loads(facts) for (facts,) in found]
 
     def _batches(self, where: str, *values: object) -> list[LedgerBatch]:

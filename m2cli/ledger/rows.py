@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -88,4 +89,6 @@ class Changes:
     """Files of the lake: `path`, `kind`, `start_date` and whatever else the lake says of them."""
     replaced: Sequence[str] = ()
     """Paths of files of the lake that these replace."""
+    grace: timedelta = timedelta(0)
+    """How long the replaced ones stay for readers."""
     facts: Mapping[str, Any] = field(default_factory=dict)

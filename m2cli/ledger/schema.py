@@ -95,11 +95,18 @@ MIGRATIONS = (
         batch_number INTEGER NOT NULL REFERENCES batch,
         facts TEXT NOT NULL,                 -- JSON: all that the lake says of it
         replaced_by INTEGER REFERENCES batch,
-        replaced_time TEXT
+        replaced_time TEXT,
+        keep_until TEXT                      -- readers by an older snapshot may need it for so long
     ) WITHOUT ROWID;
     CREATE INDEX lake_file_by_batch ON lake_file (batch_number);
     CREATE INDEX lake_file_by_date ON lake_file (kind, start_date) WHERE replaced_by IS NULL;
     CREATE INDEX lake_file_replaced ON lake_file (replaced_by) WHERE replaced_by IS NOT NULL;
+    CREATE INDEX lake_file_kept ON lake_file (keep_until) WHERE keep_until IS NOT NULL;
+
+    CREATE TABLE total (                     -- sums of the whole numbers in the facts of all committed batches
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) WITHOUT ROWID;
     """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from m2cli.errors import UnreadableSourceError, UnwritableSinkError, UsageError
-from m2cli.ledger.reader import LedgerReader
+from m2cli.ledger.reader import BATCH_COUNT, LedgerReader
 from m2cli.ledger.schema import migrate, read_version
 from m2cli.ledger.values import from_partitions, to_text
 from m2cli.visits.watermarks import PARTITION_SCHEMA
@@ -58,6 +58,7 @@ class Ledger(LedgerReader):
             if changes.files is not None:
                 self._put_files(changes.files)
             self._put_lake_files(changes, batch, now)
+            self._put_totals(changes.facts)
 
     def mark_published(self, batch: LedgerBatch) -> None:
         """Note that the lake shows what `batch` committed; if this is lost, the lake is shown once more."""
@@ -113,8 +114,16 @@ class Ledger(LedgerReader):
             ],
         )
         self._connection.executemany(
-            "UPDATE lake_file SET replaced_by = ?, replaced_time = ? WHERE path = ?",
-            [(batch.number, to_text(now), path) for path in changes.replaced],
+            "UPDATE lake_file SET replaced_by = ?, replaced_time = ?, keep_until = ? WHERE path = ?",
+            [(batch.number, to_text(now), to_text(now + changes.grace), path) for path in changes.replaced],
+        )
+
+    def _put_totals(self, facts: Mapping[str, Any]) -> None:
+        # Kept, not summed when they are asked for: after years there are hundreds of thousands of batches.
+        counts = {name: value for name, value in facts.items() if type(value) is int}
+        self._connection.executemany(
+            "INSERT INTO total VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            [*counts.items(), (BATCH_COUNT, 1)],
         )
 
     @contextmanager

@@ -13,13 +13,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from m2cli.errors import UnreadableSourceError
-from m2cli.logs.known import FollowRule, KnownFile, KnownPart, Mark, PlannedRange, ReadRange
+from m2cli.logs.known import (
+    FollowRule,
+    KnownFile,
+    KnownPart,
+    KnownParts,
+    Mark,
+    PartsById,
+    PlannedRange,
+    ReadRange,
+)
 from m2cli.logs.listing import list_logs
 from m2cli.logs.look import Proof
+from m2cli.logs.missing import describe_grown, find_lost, find_unseen
 from m2cli.logs.parts import name_source
 from m2cli.logs.ranges import RangeLostError, RangeReader
-from m2cli.logs.sights import Knowledge, Sights
+from m2cli.logs.sights import ComparisonError, Knowledge, Sights
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,7 +41,9 @@ __all__ = [
     "Followed",
     "KnownFile",
     "KnownPart",
+    "KnownParts",
     "Mark",
+    "PartsById",
     "PlannedRange",
     "RangeLostError",
     "RangeReader",
@@ -72,7 +83,7 @@ def declared_sources(paths: Sequence[str]) -> tuple[str, ...]:
 
 def follow_logs(  # noqa: PLR0913 - what is known, and what decides
     paths: Sequence[str],
-    known_parts: Mapping[str, KnownPart],
+    known_parts: KnownParts,
     known_files: Mapping[str, KnownFile],
     *,
     now: datetime,
@@ -82,12 +93,11 @@ def follow_logs(  # noqa: PLR0913 - what is known, and what decides
 ) -> Followed:
     """What is to be read of the logs at `paths`, which are absolute paths and globs.
 
-    `known_parts` are all parts by id, `known_files` the `files` of the last plan for these `paths`, by path;
-    `taken_ids` are ids of parts that others are given in the same plan. `now` is the time of the plan. With
-    `is_flush` every file is taken as it is, whenever it changed.
+    `known_parts` is asked about the parts of files that are known or are opened, and about no other; `known_files`
+    are the `files` of the last plan for these `paths`, by path; `taken_ids` are ids of parts that others are given in
+    the same plan. `now` is the time of the plan. With `is_flush` every file is taken as it is, whenever it changed.
 
-    What cannot be read or told stands in the warnings, and the rest goes on. Raises `UnreadableSourceError` for a
-    file that cannot be read on while it is compared with another.
+    What cannot be read or told stands in the warnings, and the rest goes on.
     """
     settled_after = timedelta(0) if is_flush else rule.settled_after
     knowledge = Knowledge(
@@ -97,18 +107,19 @@ def follow_logs(  # noqa: PLR0913 - what is known, and what decides
         settled_before=_count_nanoseconds(now - settled_after),
         settled_beyond=_count_nanoseconds(now + settled_after),
     )
+    left: dict[str, str] = {}
     attempt = 0
-    while True:
+    while True:  # from the last attempt on, each leaves one more file
         attempt += 1
         listing = list_logs(paths, known_files)
         try:
-            followed = _plan(listing, knowledge, now)
-        except UnreadableSourceError:
-            if attempt == _ATTEMPTS:
-                raise
+            followed = _plan(listing, knowledge, now, left)
+        except ComparisonError as error:
+            if attempt >= _ATTEMPTS:
+                left[error.place] = str(error)
             continue
         # A rotation while the folder is read, or the files are, hides a file behind a name that it has left.
-        if attempt == _ATTEMPTS or list_logs(paths, known_files).places == listing.places:
+        if attempt >= _ATTEMPTS or list_logs(paths, known_files).places == listing.places:
             return followed
 
 
@@ -116,15 +127,19 @@ def _count_nanoseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND * 1000
 
 
-def _plan(listing: Listing, knowledge: Knowledge, now: datetime) -> Followed:
+def _plan(listing: Listing, knowledge: Knowledge, now: datetime, left: Mapping[str, str]) -> Followed:
+    """The plan for what is listed, without the files at the paths in `left`, each of which has its reason there."""
     sights = Sights(knowledge)
     for found in listing.files:
-        sights.see(found)
+        if found.path in left:
+            sights.leave(found, left[found.path])
+        else:
+            sights.see(found)
     sights.settle()
     _part_ways(sights)
-    hidden = _find_hidden(listing, knowledge)
-    ranges, passed_over, unread = [], [], sights.unread | {sights.name_source(file.path) for file in hidden}
-    warnings = [*listing.warnings, *sights.warnings]
+    unseen = find_unseen(listing, knowledge)
+    ranges, passed_over, unread = [], [], sights.unread | unseen.unread
+    warnings = [*unseen.warnings, *sights.warnings]
     for part, files in _group(sights.all):
         chosen = _choose(files)
         end = chosen.end if chosen else part.position
@@ -134,14 +149,15 @@ def _plan(listing: Listing, knowledge: Knowledge, now: datetime) -> Followed:
             warnings.append(f"`{chosen.file.path}` is read up to byte {end:,} of its text: {fault}")
         if not part.is_excluded and max(file.text_size for file in files) > end:
             unread.add(part.source)
+        warnings += describe_grown(part, files, knowledge)
         passed_over += [
             each.file.path for each in files if each is not chosen and not each.is_known and each.text_size <= end
         ]
     return Followed(
         ranges=tuple(sorted(ranges, key=lambda each: (each.part_id, each.source))),
-        files=tuple(sorted((*(_remember(sight, now) for sight in sights.all), *hidden), key=attrgetter("path"))),
+        files=tuple(sorted((*(_remember(sight, now) for sight in sights.all), *unseen.files), key=attrgetter("path"))),
         unread=tuple(sorted(unread)),
-        warnings=(*warnings, *_find_lost(sights, knowledge, hidden)),
+        warnings=(*warnings, *find_lost(sights.all, knowledge, [*unseen.files, *sights.left])),
         passed_over=tuple(sorted(passed_over)),
     )
 
@@ -200,33 +216,3 @@ def _remember(sight: Sight, now: datetime) -> KnownFile:
     if not sight.part:
         return file
     return file._replace(part_id=sight.part.part_id, text_size=sight.text_size if sight.is_compressed else None)
-
-
-def _find_hidden(listing: Listing, knowledge: Knowledge) -> list[KnownFile]:
-    """Known files that lie where nothing could be looked at."""
-    seen = {file.path for file in listing.files}
-    return [
-        file
-        for path, file in knowledge.files.items()
-        if listing.hidden and path not in seen and any(Path(path).is_relative_to(place) for place in listing.hidden)
-    ]
-
-
-def _find_lost(sights: Sights, knowledge: Knowledge, hidden: Iterable[KnownFile]) -> list[str]:
-    """What was seen of parts, was not read, and cannot be read now."""
-    there: defaultdict[str, int] = defaultdict(int)
-    for sight in sights.all:
-        if sight.part:
-            there[sight.part.part_id] = max(there[sight.part.part_id], sight.text_size)
-    passed = {file.part_id for file in hidden}
-    lost = []
-    for file in sorted(knowledge.files.values(), key=lambda file: (-file.seen_size, file.path)):
-        known = knowledge.parts.get(file.part_id or "")
-        if not known or known.is_excluded or known.part_id in passed:
-            continue
-        size = file.seen_size - max(known.position, there[known.part_id])
-        if size > 0:
-            passed.add(known.part_id)
-            seen = f"{size:,} bytes that were seen in `{file.path}` before they could be read"
-            lost.append(f"{seen} are in no file that can be read now")
-    return lost

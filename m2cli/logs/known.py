@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from m2cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 
@@ -60,6 +61,34 @@ class KnownPart:
     line_count: int
     marks: Sequence[Mark]
     is_excluded: bool = False
+
+
+class KnownParts(Protocol):
+    """All parts that were ever read. There are more of them every day, so they are asked for and never gone through."""
+
+    def get(self, part_id: str, /) -> KnownPart | None:
+        """The part of that id."""
+
+    def find_named(self, name: str, /) -> Sequence[KnownPart]:
+        """All parts of that name, whatever their suffix."""
+
+
+class PartsById:
+    """`KnownParts` of those in `parts`, by id, as they are now."""
+
+    def __init__(self, parts: Mapping[str, KnownPart]) -> None:
+        self._by_id = dict(parts)
+        self._by_name: defaultdict[str, list[KnownPart]] = defaultdict(list)
+        for part in parts.values():
+            self._by_name[part.name].append(part)
+
+    def get(self, part_id: str, /) -> KnownPart | None:
+        """The part of that id."""
+        return self._by_id.get(part_id)
+
+    def find_named(self, name: str, /) -> Sequence[KnownPart]:
+        """All parts of that name, whatever their suffix."""
+        return self._by_name.get(name, ())
 
 
 @dataclass(frozen=True, kw_only=True)

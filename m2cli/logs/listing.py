@@ -32,11 +32,18 @@ class FoundFile(NamedTuple):
         return self.status.st_dev, self.status.st_ino
 
 
+class Hidden(NamedTuple):
+    """A folder or path that could not be looked at, and the warning that says so."""
+
+    path: str
+    warning: str
+
+
 class Listing(NamedTuple):
     """The files there are, in order of path, each once; and folders and paths that could not be looked at."""
 
     files: tuple[FoundFile, ...]
-    hidden: tuple[str, ...]
+    hidden: tuple[Hidden, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -58,7 +65,8 @@ def list_logs(paths: Sequence[str], preferred: Collection[str] = ()) -> Listing:
         other = chosen.setdefault(file.inode, file)
         if other is not file and _rank(file, preferred) < _rank(other, preferred):
             chosen[file.inode] = file
-    return Listing(tuple(sorted(chosen.values())), tuple(sorted(lister.hidden)), tuple(lister.warnings))
+    hidden = tuple(Hidden(*place) for place in sorted(lister.hidden.items()))
+    return Listing(tuple(sorted(chosen.values())), hidden, tuple(lister.warnings))
 
 
 def _rank(file: FoundFile, preferred: Collection[str]) -> tuple[bool, bool]:
@@ -69,7 +77,7 @@ def _rank(file: FoundFile, preferred: Collection[str]) -> tuple[bool, bool]:
 class _Lister:
     def __init__(self) -> None:
         self.found: dict[str, FoundFile] = {}
-        self.hidden: set[str] = set()
+        self.hidden: dict[str, str] = {}
         self.warnings: dict[str, None] = {}
 
     def add(self, pattern: str) -> None:
@@ -85,7 +93,7 @@ class _Lister:
     def _warn(self, warning: str, hidden: str | None = None) -> None:
         self.warnings[warning] = None
         if hidden is not None:
-            self.hidden.add(hidden)
+            self.hidden.setdefault(hidden, warning)
 
     def _add_file(self, path: str, *, is_named: bool) -> None:
         shown = path if path.isascii() else printable_path(path)

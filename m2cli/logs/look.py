@@ -14,7 +14,7 @@ from m2cli.logs.streams import MAGIC_SIZE, CountingReader, CutError, is_compress
 from m2cli.texts import printable_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from m2cli.logs.known import KnownPart
@@ -146,34 +146,40 @@ class _Question(NamedTuple):
 
 
 def look_at(
-    log: OpenLog, hint: KnownPart | None, by_name: Mapping[str, list[KnownPart]], *, is_settled: bool, is_trusted: bool
+    log: OpenLog,
+    hint: KnownPart | None,
+    find_named: Callable[[str], Sequence[KnownPart]],
+    *,
+    is_settled: bool,
+    is_trusted: bool,
 ) -> Look:
     """What `log` holds.
 
     `hint` is what it was when it was last looked at; `is_trusted` says that it is that, so that only its end is
-    looked for. `by_name` has all parts that it may be, by the name that its first line gives. Raises
+    looked for. `find_named` gives all parts that it may be, by the name that its first line gives. Raises
     `UnreadableSourceError`.
     """
     if is_trusted and hint:
         extent = _measure(log, hint.position)
         return Look(extent, _end_of(extent, is_settled=is_settled), hint.name, Proof(hint))
     if log.is_compressed:
-        asked = _ask(hint, by_name, log.name_part())
+        asked = _ask(hint, find_named, log.name_part())
         extent = measure_extent(log.read_text(), [question.check for question in asked])
     else:
         extent = _measure(log, 0)
         name = log.name_part(_end_of(extent, is_settled=is_settled))
         if hint and hint.name == name and _has_tail(log, hint):
             return Look(extent, _end_of(extent, is_settled=is_settled), name, Proof(hint))
-        asked = _ask(hint, by_name, name)
+        asked = _ask(hint, find_named, name)
         feed_all(log.read_text(), [question.check for question in asked])
     end = _end_of(extent, is_settled=is_settled)
     return Look(extent, end, log.name_part(end), _judge(asked, extent.text_size, log.name_part(extent.line_end)))
 
 
-def _ask(hint: KnownPart | None, by_name: Mapping[str, list[KnownPart]], name: str | None) -> list[_Question]:
-    namesakes = [part for part in by_name.get(name or "", ()) if part is not hint]
-    return [_Question(part, MarkCheck(part.marks)) for part in ([hint, *namesakes] if hint else namesakes)]
+def _ask(hint: KnownPart | None, find_named: Callable[[str], Sequence[KnownPart]], name: str | None) -> list[_Question]:
+    asked = [hint] if hint else []
+    asked += [part for part in (find_named(name) if name else ()) if not hint or part.part_id != hint.part_id]
+    return [_Question(part, MarkCheck(part.marks)) for part in asked]
 
 
 def _measure(log: OpenLog, floor: int) -> Extent:

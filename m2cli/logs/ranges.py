@@ -10,9 +10,9 @@ from m2cli.logs.blocks import cut_blocks
 from m2cli.logs.bundles import Portion
 from m2cli.logs.evidence import Digester, MarkCheck, cut_marks, feed_all
 from m2cli.logs.known import Mark, ReadRange
-from m2cli.logs.look import OpenLog
 from m2cli.logs.parse import Origin
 from m2cli.logs.read import read_portions
+from m2cli.logs.reopen import open_inode
 from m2cli.logs.streams import CutError
 from m2cli.texts import printable_path
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from m2cli.events import Intake
     from m2cli.logs.known import PlannedRange
+    from m2cli.logs.look import OpenLog
     from m2cli.logs.read import LogRule
 
 
@@ -116,13 +117,9 @@ class RangeReader:
 
 def _open_range(planned: PlannedRange) -> OpenLog:
     try:
-        log = OpenLog(planned.path)
+        return open_inode(planned.path, planned.inode)
     except UnreadableSourceError as error:
         raise RangeLostError(planned, error.reason) from error
-    if log.status.st_ino != planned.inode:
-        with log:
-            raise RangeLostError(planned, "another file has taken its place")
-    return log
 
 
 def _mark_before(planned: PlannedRange) -> Mark:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,14 +12,22 @@ from m2cli.errors import UnreadableSourceError
 from m2cli.logs.known import KnownFile, KnownPart
 from m2cli.logs.look import NOTHING_PROVEN, OpenLog, Proof, look_at
 from m2cli.logs.parts import Likeness, compare_texts, name_source, settle_parts
+from m2cli.logs.reopen import open_inode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
+    from m2cli.logs.known import KnownParts
     from m2cli.logs.listing import FoundFile
 
-_NANOSECONDS = 1_000_000_000
+
+class ComparisonError(UnreadableSourceError):
+    """A file, at `place`, that could not be read on when it was compared with another."""
+
+    def __init__(self, place: str, cause: UnreadableSourceError) -> None:
+        self.place = place
+        super().__init__(cause.path, cause.reason, "it is left for a later plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,7 @@ class Knowledge:
     the making; it also has settled if its clock is that far ahead.
     """
 
-    parts: Mapping[str, KnownPart]
+    parts: KnownParts
     files: Mapping[str, KnownFile]
     taken_ids: frozenset[str]
     settled_before: int
@@ -41,13 +49,9 @@ class Knowledge:
         """The known files by device and inode."""
         return {(file.device, file.inode): file for file in self.files.values()}
 
-    @cached_property
-    def by_name(self) -> dict[str, list[KnownPart]]:
-        """The known parts by name."""
-        parts: defaultdict[str, list[KnownPart]] = defaultdict(list)
-        for part in self.parts.values():
-            parts[part.name].append(part)
-        return parts
+    def find_part(self, file: KnownFile | None) -> KnownPart | None:
+        """The part that `file` holds, if it is known."""
+        return self.parts.get(file.part_id) if file and file.part_id else None
 
     def is_settled(self, modified: int) -> bool:
         """Whether a file that was changed at `modified` is what it is going to be."""
@@ -101,9 +105,10 @@ class Sights:
         self._known = knowledge
         self.all: list[Sight] = []
         self.unread: set[str] = set()
+        self.left: list[KnownFile] = []
         self.warnings: list[str] = []
         self.name_source = cache(lambda path: name_source(Path(path)))
-        self._taken_ids = {*knowledge.parts, *knowledge.taken_ids}
+        self._taken_ids = set(knowledge.taken_ids)
 
     def see(self, found: FoundFile) -> None:
         """Take a file, and look into it unless it is as it was and all of it is known."""
@@ -118,11 +123,22 @@ class Sights:
             self.warnings.append(str(error))
             if not self._known.is_settled(found.status.st_mtime_ns):
                 self.unread.add(self.name_source(found.path))
-            if before := self._known.files.get(found.path):
-                self.all.append(Sight(file=before))
+            self._keep(found)
+
+    def leave(self, found: FoundFile, reason: str) -> None:
+        """Leave a file for a later plan without a look into it."""
+        self.warnings.append(reason)
+        self.unread.add(self.name_source(found.path))
+        self.left += self._keep(found)
+
+    def _keep(self, found: FoundFile) -> list[KnownFile]:
+        """Remember of a file what was known of it before."""
+        before = self._known.files.get(found.path)
+        self.all += [Sight(file=before)] if before else []
+        return [before] if before else []
 
     def _recall(self, known: KnownFile) -> Sight | None:
-        part = self._known.parts.get(known.part_id or "")
+        part = self._known.find_part(known)
         size = known.seen_size
         if part and (part.is_excluded or size <= part.position):
             return Sight(file=known, part=part, text_size=size, end=size, is_compressed=known.text_size is not None)
@@ -133,9 +149,9 @@ class Sights:
         status = log.status
         unchanged = self._known.find_unchanged(log.path, status)
         before = unchanged or self._known.by_inode.get((status.st_dev, status.st_ino))
-        hint = self._known.parts.get(before.part_id or "") if before else None
+        hint = self._known.find_part(before)
         is_settled = self._known.is_settled(status.st_mtime_ns)
-        look = look_at(log, hint, self._known.by_name, is_settled=is_settled, is_trusted=unchanged is not None)
+        look = look_at(log, hint, self._known.parts.find_named, is_settled=is_settled, is_trusted=unchanged is not None)
         file = KnownFile(log.path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         sight = Sight(
             file=file,
@@ -143,7 +159,7 @@ class Sights:
             proof=look.proof,
             fault=look.extent.fault,
             is_opened=True,
-            is_known=hint is not None and hint is look.proof.part,
+            is_known=bool(hint and look.proof.part and hint.part_id == look.proof.part.part_id),
             is_settled=is_settled,
             is_compressed=log.is_compressed,
         )
@@ -163,7 +179,7 @@ class Sights:
         self.unread.add(self.name_source(sight.file.path))
 
     def settle(self) -> None:
-        """Give every file that has a line its part, if that can be told."""
+        """Give every file that has a line its part, if that can be told. Raises `ComparisonError`."""
         open_questions = [sight for sight in self.all if sight.part is None and sight.text_size]
         self.settle_new([sight for sight in open_questions if not self._prove(sight)])
 
@@ -171,7 +187,7 @@ class Sights:
         """Whether `sight` is no part of its own: compared with a file of each part that it may begin."""
         undecided = []
         for part, proven in sight.proof.possible:
-            longer = [each for each in self.all if each.part is part and each.text_size >= sight.text_size]
+            longer = [each for each in self._of_part(part) if each.text_size >= sight.text_size]
             if not longer:
                 undecided.append(part)
             elif self.is_alike(sight, longer[0], proven):
@@ -187,22 +203,27 @@ class Sights:
             self._leave(sight)
         return bool(undecided)
 
+    def _of_part(self, part: KnownPart) -> list[Sight]:
+        return [each for each in self.all if each.part and each.part.part_id == part.part_id]
+
     def is_alike(self, one: Sight, other: Sight, start: int) -> bool:
-        """Whether, from `start` on, one of two texts begins the other."""
+        """Whether, from `start` on, one of two texts begins the other. Raises `ComparisonError`."""
         return self._compare(one, other, start) not in {Likeness.BEFORE, Likeness.AFTER}
 
     @staticmethod
     def _compare(one: Sight, other: Sight, start: int = 0) -> Likeness:
-        with _open_again(one) as left, _open_again(other) as right:
-            return compare_texts(left.read_text(start, one.text_size), right.read_text(start, other.text_size))
+        with closing(_read_again(one, start)) as left, closing(_read_again(other, start)) as right:
+            return compare_texts(left, right)
 
     def settle_new(self, sights: list[Sight]) -> None:
-        """Give `sights`, which are of no known part, parts of their own."""
+        """Give `sights`, which are of no known part, parts of their own. Raises `ComparisonError`."""
         sights.sort(key=lambda sight: (self.name_source(sight.file.path), sight.file.path))
+        names = {sight.name or "" for sight in sights}
+        namesakes = {part.part_id for name in names for part in self._known.parts.find_named(name)}
         settled = settle_parts(
             [sight.name or "" for sight in sights],
             lambda one, other: self._compare(sights[one], sights[other]),
-            self._taken_ids,
+            self._taken_ids | namesakes,
         )
         for sight, place in zip(sights, settled, strict=True):
             source = self.name_source((sight if place.copy_of is None else sights[place.copy_of]).file.path)
@@ -217,9 +238,10 @@ class Sights:
                 )
 
 
-def _open_again(sight: Sight) -> OpenLog:
-    log = OpenLog(sight.file.path)
-    if log.status.st_ino != sight.file.inode:
-        with log:
-            raise UnreadableSourceError(log.name, "another file has taken its place")
-    return log
+def _read_again(sight: Sight, start: int) -> Generator[bytes]:
+    """The text of `sight` from `start` on."""
+    try:
+        with open_inode(sight.file.path, sight.file.inode) as log:
+            yield from log.read_text(start, sight.text_size)
+    except UnreadableSourceError as error:
+        raise ComparisonError(sight.file.path, error) from error

@@ -158,7 +158,7 @@ def _ask(ledger: LedgerReader) -> _Known:
     return _Known(
         progress=ledger.read_progress(),
         files=to_lake_files(ledger.list_lake_files()),
-        hidden=to_lake_files(ledger.list_replaced(before=_END_OF_TIME)),
+        hidden=to_lake_files(ledger.list_replaced(over_at=_END_OF_TIME)),
         unfinished=ledger.list_unfinished(),
         last=ledger.list_batches(1),
         last_carrying=ledger.list_batches(1, kinds=["run", "rebuild"]),
@@ -256,7 +256,7 @@ def _check_snapshot(lake: Path, known: _Known) -> Iterator[Finding]:
     try:
         snapshot = read_snapshot(lake)
     except M2Error as error:
-        yield _fault(f"{error}; {remedy}")
+        yield _fault(str(error))
         return
     listed, current = {file.path for file in snapshot.files}, {file.path for file in known.files}
     for paths, what in ((listed - current, "that the ledger does not"), (current - listed, "fewer than the ledger")):

@@ -11,6 +11,7 @@ from m2cli.lake.batch import open_batch
 from m2cli.lake.compact import Compacted, compact_date
 from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, REJECTS, VISITS
 from m2cli.ledger import Changes
+from m2cli.pipeline.rule import check_time
 from m2cli.runs.batch.facts import BatchFacts
 from m2cli.runs.batch.site import LakeSite, open_lake_site, to_lake_files
 from m2cli.runs.progress import Step, tell_nobody
@@ -26,25 +27,25 @@ if TYPE_CHECKING:
 
 # So few files of a table without dates are left alone: each batch brings at most one of each.
 _FEW_FILES = 16
-_FOREVER = timedelta(days=36_525)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompactRule:
-    """Which dates to compact, and into what. Raises `UsageError` for dates in the wrong order and too few rows."""
+    """Which dates to compact, and into what. Raises `UsageError` for what makes no sense."""
 
     first_date: date
     last_date: date
     max_rows: int = 1_000_000
     """No file has more rows, but where one visit has."""
-    grace: timedelta | None = None
-    """Files that were replaced longer ago than this are removed; None leaves that to the pipeline's next run."""
+    grace: timedelta = timedelta(hours=1)
+    """How long the files that are replaced stay for who reads by an earlier snapshot."""
 
     def __post_init__(self) -> None:
         if self.first_date > self.last_date:
             raise UsageError(f"`--from {self.first_date}` is after `--to {self.last_date}`")
         if self.max_rows < 1:
             raise UsageError(f"`max_rows` is {self.max_rows}; a file has at least one row")
+        check_time(self.grace)
 
 
 class CompactFacts(NamedTuple):
@@ -67,14 +68,12 @@ def compact_lake(  # noqa: PLR0913  # how it tells and what it is told, by keywo
 ) -> CompactFacts:
     """Merge the small files of each date from `first_date` to `last_date`, and those of tables without dates.
 
-    Every row stays what it is, visits stay whole, and readers by snapshot keep the files that they know. Raises
-    `UsageError` for a lake that no pipeline writes, `UnreachableError` for what cannot be read or
-    written; what was committed by then stays.
+    Every row stays what it is, visits stay whole, and readers by snapshot keep the files that they know. Files that
+    were replaced before go as soon as the grace of what replaced them is over. Raises `UsageError` for a lake that no
+    pipeline writes, `UnreachableError` for what cannot be read or written; what was committed by then stays.
     """
     done: list[Compacted] = []
-    with open_lake_site(
-        lake, _FOREVER if rule.grace is None else rule.grace, now=now, tell=tell, at=at, wait=wait
-    ) as site:
+    with open_lake_site(lake, rule.grace, now=now, tell=tell, at=at, wait=wait) as site:
         site.settle()
         groups = list(_group(site, rule))
         for number, files in enumerate(groups):

@@ -109,12 +109,14 @@ def plan_partitions(
     """
     has_input = pl.col("source").is_in(list(with_input))
     has_unread = pl.col("source").is_in(list(unread))
-    is_recent = pl.col("is_active") & (pl.lit(now) - pl.col("last_input_time") < rule.idle_after)
+    last_input_time = pl.min_horizontal("last_input_time", pl.lit(now, dtype=TIME))
+    is_recent = pl.col("is_active") & (pl.lit(now) - last_input_time < rule.idle_after)
     is_active = has_input | has_unread | is_recent
     planned = partitions.with_columns(
         joined_as=pl.when(is_active).then("joined_as").otherwise(pl.lit("after_idle")),
         is_active=is_active,
-        last_input_time=pl.when(has_input).then(pl.lit(now, dtype=TIME)).otherwise("last_input_time"),
+        # A clock that was ahead for one plan must not make a partition recent for years.
+        last_input_time=pl.when(has_input).then(pl.lit(now, dtype=TIME)).otherwise(last_input_time),
     )
     return _with_new(planned, {*with_input, *unread}, now)
 

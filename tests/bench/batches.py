@@ -51,7 +51,10 @@ paths = ["logs/access.log*"]
 
 
 class Spent(NamedTuple):
-    """What a process took: seconds of the processor, seconds on the wall, bytes at most."""
+    """What a process took: seconds of the processor, seconds on the wall, bytes at most.
+
+    Linux counts the memory of who started it as well, until it is itself: here some 150 MiB.
+    """
 
     cpu: float
     wall: float
@@ -81,7 +84,7 @@ def make_day(event_count: int, cache: Path) -> Path:
     for folder in (made, sample):
         shutil.rmtree(folder, ignore_errors=True)
     made.mkdir()
-    arguments = ("--events", str(event_count), "--start", f"{DAY:%Y-%m-%d}")
+    arguments = ("--events", str(event_count), "--start", f"{DAY:%Y-%m-%d}", "--quiet")
     subprocess.run([_M2, "sample", str(sample), *arguments], check=True, stdout=subprocess.DEVNULL)
     arrived = pl.col("arrival_time")
     events = pl.scan_parquet(sample / "events" / "*.parquet")

@@ -78,7 +78,7 @@ def test_a_run_without_a_terminal_says_nothing_and_with_verbose_what_it_did(shop
     done = run_m2("run", "shop.toml", "-v", folder=shop)
     assert done.stdout == b""
     assert b"visits      382 ended, whole" in done.stderr
-    assert b"open        1 visits, 4 events; the last ends by 2026-01-01 13:42:13 UTC" in done.stderr
+    assert b"open        1 visit, 4 events; the last ends by 2026-01-01 13:42:13 UTC" in done.stderr
     assert run_m2("run", "shop.toml", folder=shop).stderr == b""
 
 

@@ -133,8 +133,8 @@ def test_a_file_that_is_replaced_is_listed_for_as_long_as_it_stays(ledger: Ledge
     assert ledger.list_lake_files() == [LATE_FILE, new]
     assert ledger.list_lake_files(batch=1) == [LATE_FILE]
     assert ledger.list_replaced(by=2) == [EVENTS_FILE]
-    assert ledger.list_replaced(before=NOW) == []
-    assert ledger.list_replaced(before=NOW + timedelta(microseconds=1)) == [EVENTS_FILE]
+    assert ledger.list_replaced(over_at=NOW) == []
+    assert ledger.list_replaced(over_at=NOW + timedelta(microseconds=1)) == [EVENTS_FILE]
     ledger.forget_replaced([EVENTS_FILE["path"], LATE_FILE["path"]])
     assert ledger.list_replaced(by=2) == []
     assert ledger.list_lake_files() == [LATE_FILE, new]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from m2cli.logs.follow import Followed, FollowRule, KnownPart, RangeReader, follow_logs
+from m2cli.logs.follow import Followed, FollowRule, KnownPart, PartsById, RangeReader, follow_logs
 from m2cli.logs.read import LogRule
 from tests.logs.reading import assert_adds_up
 
@@ -87,7 +87,12 @@ class Follower:
 
     def plan(self, later: timedelta = timedelta(0), *, is_flush: bool = False) -> Followed:
         self.last = follow_logs(
-            self.patterns, self.parts, self.files, now=self.logs.now + later, rule=self.rule, is_flush=is_flush
+            self.patterns,
+            PartsById(self.parts),
+            self.files,
+            now=self.logs.now + later,
+            rule=self.rule,
+            is_flush=is_flush,
         )
         return self.last
 

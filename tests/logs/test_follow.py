@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from m2cli.logs.follow import declared_sources, follow_logs
+from m2cli.logs.follow import PartsById, declared_sources, follow_logs
 from m2cli.logs.look import OpenLog
-from m2cli.logs.parts import name_part
+from m2cli.logs.parts import Likeness, compare_texts, name_part
 from tests.logs.following import SETTLED, Follower, Logs, line, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from m2cli.logs.follow import KnownPart
 
 
 @pytest.fixture
@@ -467,6 +470,22 @@ def test_a_part_that_was_taken_out_is_never_read_again(logs: Logs, follower: Fol
     assert follower.last.unread == ()
 
 
+def test_what_a_log_has_since_its_part_was_taken_out_is_missed_in_a_warning(logs: Logs, follower: Follower) -> None:
+    logs.append("access.log", line(4)[:9])
+    follower.take()
+    follower.parts = {part_id: replace(part, is_excluded=True) for part_id, part in follower.parts.items()}
+    warning = f"`{logs.folder}/access.log` was taken out by a rebuild, and what it has now is not read"
+    assert follower.take() == []
+    assert follower.last.warnings == ()
+    logs.append("access.log", line(4)[9:])
+    assert follower.take() == []
+    assert (follower.last.unread, follower.last.warnings) == ((), (warning,))
+    logs.rename("access.log", "access.log.1")
+    logs.copy("access.log.1", "access.log.2")
+    assert follower.take() == []
+    assert follower.last.warnings == ()
+
+
 def test_a_byte_order_mark_belongs_to_the_text(logs: Logs) -> None:
     follower = Follower(logs)
     logs.write("access.log", b"\xef\xbb\xbf" + line(1))
@@ -487,8 +506,124 @@ def test_ids_that_others_have_in_the_same_plan_are_left_out(logs: Logs) -> None:
     follower = Follower(logs)
     logs.write("access.log", line(1))
     name = name_part(line(1).strip())
-    plan = follow_logs(follower.patterns, {}, {}, now=logs.now, rule=follower.rule, taken_ids=[name, f"{name}-2"])
+    plan = follow_logs(
+        follower.patterns, PartsById({}), {}, now=logs.now, rule=follower.rule, taken_ids=[name, f"{name}-2"]
+    )
     assert [planned.part_id for planned in plan.ranges] == [f"{name}-3"]
+
+
+class AskedParts:
+    """Parts that can be asked for, and no more; it notes for which."""
+
+    def __init__(self, parts: Mapping[str, KnownPart]) -> None:
+        self._parts, self.asked = PartsById(parts), set()
+
+    def get(self, part_id: str) -> KnownPart | None:
+        self.asked.add(part_id)
+        return self._parts.get(part_id)
+
+    def find_named(self, name: str) -> Sequence[KnownPart]:
+        self.asked.add(name)
+        return self._parts.find_named(name)
+
+
+def test_of_all_parts_only_those_of_the_files_there_are_are_asked_for(logs: Logs) -> None:
+    follower = Follower(logs)
+    for number in range(5):
+        logs.write(f"access.log.{number}", lines(number, 50 + number))
+    follower.take()
+    for number in range(2, 5):
+        (logs.folder / f"access.log.{number}").unlink()
+    follower.take()
+    logs.append("access.log.0", lines(10))
+    logs.write("access.log", lines(1, 11))
+    parts = AskedParts(follower.parts)
+    followed = follow_logs(follower.patterns, parts, follower.files, now=logs.now, rule=follower.rule)
+    names = [name_part(line(number).strip()) for number in (0, 1)]
+    assert [planned.part_id for planned in followed.ranges] == [names[0], f"{names[1]}-2"]
+    assert parts.asked == set(names)
+
+
+def test_a_new_id_is_one_that_no_part_of_that_name_has(logs: Logs) -> None:
+    follower = Follower(logs)
+    for number in range(3):
+        logs.write(f"access.log.{number}", lines(1, 2 + number))
+    follower.take()
+    name = name_part(line(1).strip())
+    del follower.parts[f"{name}-2"]
+    logs.write("access.log", lines(1, 9))
+    (logs.folder / "access.log.1").unlink()
+    plan = follow_logs(
+        follower.patterns,
+        PartsById(follower.parts),
+        follower.files,
+        now=logs.now,
+        rule=follower.rule,
+        taken_ids=[f"{name}-2"],
+    )
+    assert [planned.part_id for planned in plan.ranges] == [f"{name}-4"]
+
+
+# Rotation while files are compared
+
+
+def replace_when_compared(logs: Logs, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever two texts are compared, another file with the same text takes the place of `name`."""
+
+    def replace_then_compare(*texts: Iterator[bytes]) -> Likeness:
+        logs.copy(name, "other")
+        logs.rename("other", name)
+        return compare_texts(*texts)
+
+    monkeypatch.setattr("m2cli.logs.sights.compare_texts", replace_then_compare)
+
+
+def test_a_file_whose_place_is_taken_while_it_is_compared_is_left_for_the_next_plan(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(logs, "access.log*", "shop.log")
+    logs.write("shop.log", lines(1, 2))
+    logs.write("access.log", lines(1, 3))
+    with monkeypatch.context() as patch:
+        replace_when_compared(logs, "access.log", patch)
+        assert follower.take() == [1, 2]
+    assert follower.last.unread == (f"{logs.folder}/access.log",)
+    assert follower.last.warnings == (
+        f"cannot read `{logs.folder}/access.log`: another file has taken its place; it is left for a later plan",
+    )
+    assert follower.take() == [1, 3]
+    assert (follower.last.unread, follower.last.warnings) == ((), ())
+
+
+def test_unread_text_of_a_file_that_is_left_is_not_missed(
+    logs: Logs, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.append("access.log", lines(4) + line(5)[:9])
+    assert follower.take() == [4]
+    logs.copy("access.log", "access.log.1", 75)
+    with monkeypatch.context() as patch:
+        replace_when_compared(logs, "access.log", patch)
+        follower.take()
+    assert [warning.split("; ")[1] for warning in follower.last.warnings] == ["it is left for a later plan"]
+    assert follower.last.unread == (f"{logs.folder}/access.log",)
+
+
+def test_files_that_are_renamed_while_they_are_compared_are_compared(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(logs)
+    logs.write("access.log.1", lines(1, 2))
+    logs.write("access.log", lines(1, 3))
+
+    def rename_then_compare(*texts: Iterator[bytes]) -> Likeness:
+        logs.rename("access.log.1", "access.log.2")
+        logs.rename("access.log", "access.log.1")
+        monkeypatch.setattr("m2cli.logs.sights.compare_texts", compare_texts)
+        return compare_texts(*texts)
+
+    monkeypatch.setattr("m2cli.logs.sights.compare_texts", rename_then_compare)
+    assert sorted(follower.take()) == [1, 1, 2, 3]
+    assert (follower.last.unread, follower.last.warnings) == ((), ())
 
 
 def test_the_sources_of_paths_are_known_before_their_files_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from errno import EIO
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from m2cli.logs import follow
 from m2cli.logs.listing import Listing, list_logs
+from m2cli.logs.parts import name_part
 from tests.logs.following import SETTLED, Follower, Logs, line, lines
 
 
@@ -94,7 +96,7 @@ def logs(tmp_path: Path) -> Logs:
     return Logs(tmp_path.resolve())
 
 
-def test_a_folder_that_vanishes_holds_its_sources_and_the_rest_goes_on(logs: Logs) -> None:
+def test_a_folder_that_vanishes_holds_what_is_unread_in_it_and_the_rest_goes_on(logs: Logs) -> None:
     (logs.folder / "web").mkdir()
     follower = Follower(logs, "web/*", "access.log")
     logs.write("web/shop.log", lines(1))
@@ -107,7 +109,12 @@ def test_a_folder_that_vanishes_holds_its_sources_and_the_rest_goes_on(logs: Log
     for later in (SETTLED, 9 * SETTLED):
         follower.take(later)
         assert follower.last.unread == (f"{logs.folder}/web/shop.log",)
-        assert follower.last.warnings == (f"the folder `{logs.folder}/web` is not there",)
+        (warning,) = follower.last.warnings
+        assert warning == (
+            f"the folder `{logs.folder}/web` is not there; it holds the watermark back, as 9 bytes of "
+            f"`{logs.folder}/web/shop.log` that were seen there are not read; to do without them, put an empty folder "
+            "there"
+        )
     logs.rename("elsewhere", "web")
     logs.append("web/shop.log", line(4)[9:])
     follower.take()
@@ -115,8 +122,46 @@ def test_a_folder_that_vanishes_holds_its_sources_and_the_rest_goes_on(logs: Log
     assert (follower.last.unread, follower.last.warnings) == ((), ())
 
 
-def test_a_folder_that_may_not_be_read_holds_its_sources(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
-    logs.write("access.log", lines(1))
+def test_a_folder_that_vanishes_when_all_of_it_was_read_holds_nothing(logs: Logs) -> None:
+    (logs.folder / "web").mkdir()
+    follower = Follower(logs, "web/*")
+    logs.write("web/shop.log", lines(1))
+    logs.write("web/none.log", b"#Fields\n")
+    logs.write("web/begun.log", line(2)[:9])
+    logs.write("web/out.log", lines(3) + line(4)[:9])
+    assert follower.take() == [1, 3]
+    part_id = name_part(line(3).strip())
+    follower.parts[part_id] = replace(follower.parts[part_id], is_excluded=True)
+    logs.rename("web", "elsewhere")
+    for _ in range(2):
+        assert follower.take() == []
+        assert follower.last.unread == ()
+        assert follower.last.warnings == (f"the folder `{logs.folder}/web` is not there",)
+    logs.rename("elsewhere", "web")
+    logs.append("web/shop.log", lines(5))
+    assert follower.take() == [5]
+
+
+def test_what_is_unread_in_a_folder_that_vanished_is_given_up_for_an_empty_folder(logs: Logs) -> None:
+    (logs.folder / "web").mkdir()
+    follower = Follower(logs, "web/*")
+    logs.write("web/shop.log", lines(1) + line(2)[:9])
+    logs.write("web/shop.log.2", lines(1) + line(2)[:7])
+    logs.write("web/shop.log.1", lines(3) + line(4)[:5])
+    assert follower.take() == [1, 3]
+    logs.rename("web", "elsewhere")
+    follower.take()
+    assert f" as 14 bytes of `{logs.folder}/web/shop.log` that" in follower.last.warnings[0]
+    (logs.folder / "web").mkdir()
+    follower.take()
+    assert follower.last.unread == ()
+    assert [warning.split(" that")[0] for warning in follower.last.warnings] == ["9 bytes", "5 bytes"]
+    follower.take()
+    assert follower.last.warnings == ()
+
+
+def test_a_folder_that_may_not_be_read_holds_what_is_unread_in_it(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.write("access.log", lines(1) + line(2)[:9])
     follower = Follower(logs)
     follower.take()
 
@@ -125,20 +170,24 @@ def test_a_folder_that_may_not_be_read_holds_its_sources(logs: Logs, monkeypatch
 
     monkeypatch.setattr("m2cli.logs.listing.os.scandir", refuse)
     assert follower.take() == []
-    assert follower.last.warnings == (f"cannot read the folder `{logs.folder}`: no right to read it",)
+    (warning,) = follower.last.warnings
+    assert warning.startswith(
+        f"cannot read the folder `{logs.folder}`: no right to read it; it holds the watermark back, as 9 bytes of "
+    )
     assert follower.last.unread == (f"{logs.folder}/access.log",)
     assert len(follower.files) == 1
 
 
-def test_a_file_that_cannot_be_looked_up_holds_its_source(logs: Logs) -> None:
-    path = logs.write("access.log", lines(1))
+def test_a_file_that_cannot_be_looked_up_holds_its_source_if_it_had_more(logs: Logs) -> None:
+    path = logs.write("access.log", lines(1) + line(3)[:9])
     follower = Follower(logs)
     follower.take()
     path.unlink()
     path.symlink_to("access.log")
     logs.write("access.log.1", lines(2))
     assert follower.take() == [2]
-    assert follower.last.warnings == (f"cannot read `{path}`: Too many levels of symbolic links",)
+    (warning,) = follower.last.warnings
+    assert warning.startswith(f"cannot read `{path}`: Too many levels of symbolic links; it holds the watermark back")
     assert follower.last.unread == (f"{logs.folder}/access.log",)
 
 

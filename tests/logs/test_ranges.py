@@ -164,6 +164,55 @@ def test_a_range_that_is_not_there_any_more_is_not_read(tmp_path: Path, change: 
     assert str(error.value).endswith("; plan anew")
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["from its beginning", "from a mark on"])
+def test_a_range_is_read_in_the_file_that_was_renamed_since(tmp_path: Path, is_first: bool) -> None:
+    logs = Logs(tmp_path)
+    follower = Follower(logs)
+    if not is_first:
+        logs.write("access.log", lines(1))
+        follower.take()
+    logs.append("access.log", lines(2, 3))
+    followed = follower.plan()
+    logs.rename("access.log", "access.log.1")
+    logs.write("access.log", lines(4))
+    assert numbers_of(follower.carry_out(followed)) == [2, 3]
+    assert follower.take() == [4]
+
+
+def test_a_range_is_read_where_a_link_no_longer_leads(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "current.log").symlink_to(logs.write("there/a", lines(1)))
+    follower = Follower(logs, "current.log")
+    followed = follower.plan()
+    (tmp_path / "current.log").unlink()
+    (tmp_path / "current.log").symlink_to(logs.write("there/b", lines(2)))
+    assert numbers_of(follower.carry_out(followed)) == [1]
+    assert follower.take() == [2]
+
+
+def test_a_log_that_is_renamed_before_each_range_is_read_is_read_up(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    follower = Follower(logs)
+    read_numbers = []
+    for number in range(8):
+        logs.append("access.log", lines(number))
+        followed = follower.plan()
+        for old in range(number, 0, -1):
+            logs.rename(f"access.log.{old}", f"access.log.{old + 1}")
+        logs.rename("access.log", "access.log.1")
+        read_numbers += numbers_of(follower.carry_out(followed))
+    assert read_numbers == [*range(8)]
+
+
+def test_a_plan_that_is_carried_out_at_once_lists_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = Logs(tmp_path)
+    logs.write("access.log", lines(1))
+    ranges = Follower(logs).plan().ranges
+    monkeypatch.setattr("m2cli.logs.reopen.os.scandir", None)
+    assert numbers_of(read(ranges, LogRule())) == [1]
+
+
 def test_the_first_range_of_a_part_is_known_by_its_first_line(tmp_path: Path) -> None:
     logs = Logs(tmp_path)
     logs.write("access.log", lines(1, 2))

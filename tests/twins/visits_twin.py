@@ -189,7 +189,8 @@ class Stream:
         for source in with_input:
             self.partitions[source].last_input = now
         for source, partition in self.partitions.items():
-            is_recent = now - partition.last_input < self.rule.idle_after
+            partition.last_input = min(partition.last_input, now)  # a clock that was ahead counts no longer
+            is_recent = partition.is_active and now - partition.last_input < self.rule.idle_after
             partition.is_active = source in with_input or source in unread or is_recent
             partition.has_been_idle |= not partition.is_active
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -210,3 +210,11 @@ def test_w_is_the_larger_of_the_previous_and_the_partitions() -> None:
     partitions = Pipeline().read(events("9:00")).carried.partitions
     assert Watermark(time=at("8:00")).advance(partitions).time == at("9:00")
     assert Watermark(time=at("10:00")).advance(partitions).time == at("10:00")
+
+
+def test_a_clock_that_was_ahead_for_one_plan_keeps_no_partition_active_for_years() -> None:
+    rule, now = VisitRule(), datetime(2026, 11, 22, tzinfo=UTC)
+    ahead = plan_partitions(no_partitions(), ["a", "b"], now + timedelta(days=3650), rule)
+    back = plan_partitions(ahead, ["a"], now, rule)
+    later = plan_partitions(back, ["a"], now + timedelta(hours=2), rule)
+    assert later.select("source", "is_active").rows() == [("a", True), ("b", False)]

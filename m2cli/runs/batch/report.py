@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
+from m2cli.errors import UnwritableSinkError
 from m2cli.lake.write import explain_unwritable
 from m2cli.runs.batch.facts import BatchFacts
 
@@ -28,20 +30,34 @@ _COUNTERS = (
 )
 
 
-def report_batch(pipeline: PipelineRule, ledger: Ledger, batch: LedgerBatch) -> None:
+def report_batch(pipeline: PipelineRule, ledger: Ledger, batch: LedgerBatch) -> list[UnwritableSinkError]:
     """Tell of `batch`, which is committed, in the log, the log of JSON lines and the metrics that the pipeline names.
 
-    Raises `UnwritableSinkError` where one of them cannot be written.
+    Returns why one of them could not be written; the others are.
     """
     facts = BatchFacts.from_json(batch.facts)
-    if pipeline.log:
-        _append(pipeline.log, describe_batch(batch, facts))
-    if pipeline.json_log:
-        named = {"pipeline": pipeline.name, "batch_id": batch.batch_id, "kind": batch.kind}
-        times = {"plan_time": batch.plan_time.isoformat(), "end_time": batch.end_time and batch.end_time.isoformat()}
-        _append(pipeline.json_log, json.dumps(named | times | facts.to_json()))
-    if pipeline.metrics:
-        _replace(pipeline.metrics, "\n".join(describe_metrics(pipeline.name, ledger, batch, facts)) + "\n")
+    failures = []
+    for path, write, describe in (
+        (pipeline.log, _append, partial(describe_batch, batch, facts)),
+        (pipeline.json_log, _append, partial(_to_json, pipeline, batch, facts)),
+        (pipeline.metrics, _replace, partial(_join_metrics, pipeline, ledger, batch, facts)),
+    ):
+        try:
+            if path:
+                write(path, describe())
+        except UnwritableSinkError as error:
+            failures.append(error)
+    return failures
+
+
+def _to_json(pipeline: PipelineRule, batch: LedgerBatch, facts: BatchFacts) -> str:
+    named = {"pipeline": pipeline.name, "batch_id": batch.batch_id, "kind": batch.kind}
+    times = {"plan_time": batch.plan_time.isoformat(), "end_time": batch.end_time and batch.end_time.isoformat()}
+    return json.dumps(named | times | facts.to_json())
+
+
+def _join_metrics(pipeline: PipelineRule, ledger: Ledger, batch: LedgerBatch, facts: BatchFacts) -> str:
+    return "\n".join(describe_metrics(pipeline.name, ledger, batch, facts)) + "\n"
 
 
 def describe_batch(batch: LedgerBatch, facts: BatchFacts) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from m2cli.errors import UnreadableSourceError, UsageError
+from m2cli.errors import TooManyRejectsError, TooManyRejectsInBatchError, UnreadableSourceError, UsageError
 from m2cli.lake.batch import prepare_lake
 from m2cli.lake.layout import OWN_FOLDER, OWN_NAMES, SNAPSHOT
 from m2cli.lake.links import drop_files, hide_files, remove_batch, show_files
@@ -15,7 +15,7 @@ from m2cli.lake.lists import LakeFile
 from m2cli.lake.publish import publish, rewrite
 from m2cli.lake.snapshot import DamagedSnapshotError, read_head
 from m2cli.lake.write import explain_unwritable
-from m2cli.ledger import Changes, create_ledger, hold_lock, open_ledger
+from m2cli.ledger import create_ledger, hold_lock, open_ledger
 from m2cli.runs.batch.carry import CARRIED_FOLDER, sweep_carried
 from m2cli.runs.batch.report import report_batch
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from m2cli.errors import UnwritableSinkError
     from m2cli.lake.swap import At
-    from m2cli.ledger import Ledger, LedgerBatch
+    from m2cli.ledger import Changes, Ledger, LedgerBatch
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.progress import Tell
 
@@ -41,7 +42,7 @@ class LakeSite:
     lake: Path
     ledger: Ledger
     grace: timedelta
-    """How long files that were replaced stay for readers."""
+    """How long files that are replaced here stay for readers."""
     now: Callable[[], datetime]
     tell: Tell
     at: At
@@ -66,7 +67,7 @@ class LakeSite:
 
     def commit(self, batch: LedgerBatch, changes: Changes) -> None:
         """Commit everything that `batch` changes, and show it; from the first on, it will be shown whatever happens."""
-        self.ledger.commit(batch, changes, self.now())
+        self.ledger.commit(batch, replace(changes, grace=self.grace), self.now())
         self.at("committed")
         self.publish(batch)
         self.clear_scratch()
@@ -85,19 +86,25 @@ class LakeSite:
         removed = to_lake_files(self.ledger.list_replaced(by=batch.number))
         added = to_lake_files(self.ledger.list_lake_files(batch=batch.number))
         W, name = self.ledger.read_progress().W.time, self.ledger.pipeline
+        batch_id = self.ledger.list_batches(1)[0].batch_id  # a later one, where this was shown and not told of
         hide_files(self.lake, removed, at=self.at)
         show_files(self.lake, added, at=self.at)
         try:
-            publish(self.lake, batch_id=batch.batch_id, W=W, pipeline=name, added=added, removed=removed, at=self.at)
+            publish(self.lake, batch_id=batch_id, W=W, pipeline=name, added=added, removed=removed, at=self.at)
         except DamagedSnapshotError:
-            self.rewrite_snapshot(batch.batch_id)
+            self.rewrite_snapshot(batch_id)
         self.at("shown")
-        self.report(batch)
-        self.ledger.mark_published(batch)
+        self.conclude(batch)
         self.at("published")
 
-    def report(self, batch: LedgerBatch) -> None:
-        """Tell of `batch` to whom it may concern; a lake alone knows of nobody."""
+    def conclude(self, batch: LedgerBatch) -> None:
+        """Note that `batch` is shown.
+
+        A lake alone does not know where its pipeline tells of its batches, so that a run's or a rebuild's stays
+        unmarked here: the next run shows it once more, and tells of it.
+        """
+        if batch.kind == "compact":
+            self.ledger.mark_published(batch)
 
     def rewrite_snapshot(self, batch_id: str) -> None:
         """Make the snapshot anew from the ledger."""
@@ -118,7 +125,7 @@ class LakeSite:
                 planned_run = batch
             else:
                 self.give_up(batch, f"the {batch.kind} was interrupted")
-        over = to_lake_files(self.ledger.list_replaced(before=self.now() - self.grace))
+        over = to_lake_files(self.ledger.list_replaced(over_at=self.now()))
         if over:
             drop_files(self.lake, over, at=self.at)
             self.ledger.forget_replaced(file.path for file in over)
@@ -130,10 +137,16 @@ class Site(LakeSite):
     """The lake of a pipeline all of whose locks are held."""
 
     pipeline: PipelineRule
+    unreported: list[UnwritableSinkError] = field(default_factory=list)
+    """Why batches could not be told of; all else of them is done."""
 
-    def report(self, batch: LedgerBatch) -> None:
-        """Tell of `batch` in the logs and metrics that the pipeline names."""
-        report_batch(self.pipeline, self.ledger, self.ledger.find_batch(batch.number))
+    def conclude(self, batch: LedgerBatch) -> None:
+        """Note that `batch` is shown, and then tell of it in the logs and metrics that the pipeline names.
+
+        A log that cannot be written stops nothing, and gets no line twice.
+        """
+        self.ledger.mark_published(batch)
+        self.unreported.extend(report_batch(self.pipeline, self.ledger, self.ledger.find_batch(batch.number)))
 
 
 @contextmanager
@@ -152,7 +165,8 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
 
     `wait` is called when another process works on the lake, before it is waited for. Raises `LockedError` at once if a
     run of the pipeline is under way, `UsageError` for a folder that holds something else, `UnreachableError` where
-    nothing can be read or written.
+    nothing can be read or written. `TooManyRejectsError` of the block comes out in the words of a pipeline; but for
+    a run, which says it itself, `UnwritableSinkError` where all is done and could not be told of.
     """
     lake, own = pipeline.lake, pipeline.lake / OWN_FOLDER
     with ExitStack() as stack:
@@ -169,7 +183,13 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
         stack.callback(site.clear_scratch)
         if not (lake / SNAPSHOT).exists():
             site.rewrite_snapshot("none")
-        yield site
+        try:
+            yield site
+        except TooManyRejectsError as error:
+            said = (error.reject_count, error.read_count, error.limit, error.reasons)
+            raise TooManyRejectsInBatchError(*said) from error
+        if site.unreported and not is_run:
+            raise site.unreported[0]
 
 
 @contextmanager

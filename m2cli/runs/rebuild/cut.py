@@ -23,14 +23,18 @@ _END = ["visitor_id", "end_time"]
 class Recut(NamedTuple):
     """What was cut anew, in numbers."""
 
-    event_count: int
-    visit_count: int
-    duplicate_count: int
-    id_reused_count: int
+    event_count: int = 0
+    visit_count: int = 0
+    duplicate_count: int = 0
+    id_reused_count: int = 0
+
+    def and_also(self, other: Recut) -> Recut:
+        """Both together."""
+        return Recut(*map(sum, zip(self, other, strict=True)))
 
 
 class Chains(NamedTuple):
-    """Whole chains of visits that are over, to be cut anew."""
+    """Whole chains of visits that are over, of some visitors, to be cut anew."""
 
     kept: pl.DataFrame
     """Their events as the lake had them."""

@@ -9,7 +9,7 @@ import polars as pl
 
 from m2cli.errors import UsageError
 from m2cli.pipeline import AccessLogSource, EventsSource
-from m2cli.runs.batch.planning import Known
+from m2cli.runs.batch.planning import Known, PlanRule
 from m2cli.runs.intake import holds_events
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _look_into(site: Site, path: Path) -> Found:
     if holds_events(path):
         events = next((each for each in sources if isinstance(each, EventsSource)), None)
         source = EventsSource(name=str(path), paths=paths, mapping=events.mapping if events else {})
-        return known.follow_events(source, site.now(), is_flush=True, until=None)
+        return known.follow_events(source, site.now(), PlanRule(is_flush=True))
     logs = next((each for each in sources if isinstance(each, AccessLogSource)), None)
     log = AccessLogSource(name=str(path), paths=paths, format=logs.format if logs else "combined")
-    return known.follow_logs(log, site.now(), is_flush=True, until=None)
+    return known.follow_logs([log], site.now(), PlanRule(is_flush=True))

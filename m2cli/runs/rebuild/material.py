@@ -16,7 +16,7 @@ from m2cli.lake.layout import LATE, REJECTS
 from m2cli.logs.follow import RangeReader
 from m2cli.pipeline import AccessLogSource, EventsSource
 from m2cli.runs.batch.contents import make_log_rule, read_whole
-from m2cli.runs.batch.planning import Known
+from m2cli.runs.batch.planning import Known, PlanRule
 from m2cli.runs.batch.work import list_parts
 from m2cli.runs.intake import Tally, holds_events
 from m2cli.runs.rebuild.excluded import list_names
@@ -69,8 +69,8 @@ class Gatherer:
     def gather(self, excluded: Sequence[RowOfPart]) -> Material:
         """All that the rule asks for, but nothing of parts that are `excluded`, now or before.
 
-        Raises `UsageError` for a file that holds events at or after W, `UnreadableSourceError` for one that cannot be
-        read or holds nothing new, `TooManyRejectsError` above the pipeline's limit.
+        Raises `UsageError` for a file that holds nothing new, or events at or after W, `UnreadableSourceError` for one
+        that cannot be read, `TooManyRejectsError` above the pipeline's limit.
         """
         before = [part for part in self._site.ledger.list_parts() if part.is_excluded]
         names = list_names([*excluded, *before])
@@ -124,28 +124,29 @@ class Gatherer:
     def _take_logs(self, like: AccessLogSource, paths: Sequence[Path]) -> None:
         """Take `paths` together, so that a log and its compressed copy are one."""
         source = replace(like, paths=tuple(escape(str(path)) for path in paths))
-        found = self._known.follow_logs(source, self._site.now(), is_flush=True, until=None)
-        new = {planned.part_id for planned in found.planned.ranges}
-        self._refuse_known(paths, found, new)
-        reader = RangeReader(found.planned.ranges, make_log_rule(source))
+        found = self._known.follow_logs([source], self._site.now(), PlanRule(is_flush=True))
+        ranges = [planned for each in found.inputs for planned in each.ranges]
+        self._refuse_known(paths, found, {planned.part_id for planned in ranges})
+        reader = RangeReader(ranges, make_log_rule(source, self._site.pipeline.memory))
         self._take(paths, reader.read())
-        self._parts += list_parts([found.planned], reader.results)
+        self._parts += list_parts(found.inputs, reader.results)
 
     def _take_events(self, path: Path) -> None:
         source = replace(self._choose(EventsSource, path), paths=(escape(str(path)),))
-        found = self._known.follow_events(source, self._site.now(), is_flush=True, until=None)
-        self._refuse_known([path], found, {file.part_id for file in found.planned.files})
-        for file in found.planned.files:
-            self._take([path], read_whole(file, source))
-        self._parts += list_parts([found.planned], [])
+        found = self._known.follow_events(source, self._site.now(), PlanRule(is_flush=True))
+        files = [file for each in found.inputs for file in each.files]
+        self._refuse_known([path], found, {file.part_id for file in files})
+        for file in files:
+            self._take([path], read_whole(file, source, self._site.pipeline.memory))
+        self._parts += list_parts(found.inputs, [])
 
     def _refuse_known(self, paths: Sequence[Path], found: Found, new: set[str]) -> None:
         seen = {file.path: file.part_id for file in found.files}
         for path in paths:
-            part_id = seen.get(str(path))
-            if str(path) in seen and part_id not in new:
-                said = found.notes.warnings
-                raise UnreadableSourceError(path, said[0] if said else "the pipeline has taken all that it holds")
+            if str(path) in seen and seen[str(path)] not in new:
+                if found.notes.warnings:
+                    raise UnreadableSourceError(path, found.notes.warnings[0])
+                raise UsageError(f"the pipeline has taken all that `{path}` holds, or was told to leave it out")
         self._warnings += found.notes.warnings
 
     def _take(self, paths: Sequence[Path], pieces: Iterator[Intake]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -20,60 +20,57 @@ if TYPE_CHECKING:
 # Where an added event comes from: a file of the lake and its row there; null for what is new to the lake.
 FROM_FILE, FROM_ROW = "from_file", "from_row"
 FROM: Schema = {FROM_FILE: pl.String, FROM_ROW: pl.UInt32}
-_SAME_EVENT = ["visitor_id", "event_id", "event_time"]
+SAME_EVENT = ["visitor_id", "event_id", "event_time"]
+_NEEDED: Schema = {name: EVENTS.schema[name] for name in ("visitor_id", "event_time")}
 _SPAN = ("visit_id", "visitor_id", "start_time", "end_time")
-
-
-class Taken(NamedTuple):
-    """Whole visits that were taken out: their events, and their rows."""
-
-    events: pl.DataFrame
-    visits: pl.DataFrame
 
 
 class Rewriter:
     """Takes rows out of files of the lake, one at a time, and writes what is left of these to a batch."""
 
     def __init__(self, files: Sequence[tuple[LakeFile, Path]], batch: LakeBatch) -> None:
-        self._files, self._batch = files, batch
+        self._files, self.batch = files, batch
         self.replaced: list[LakeFile] = []
 
-    def take_visits(self, visits: pl.DataFrame) -> Taken:
-        """Take all rows of `visits` (`visit_id`, `start_time`) out of the files of events and visits."""
-        return Taken(
-            self._take_ids(EVENTS.name, visits, self._write_events),
-            self._take_ids(VISITS.name, visits, self._batch.write_visits),
-        )
+    def take_events(self, visits: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Take the events of `visits` (`visit_id`, `start_time`) out, file by file; each visit's rows are adjacent."""
+        return self._take_ids(EVENTS.name, visits, self._write_events)
 
-    def _take_ids(self, kind: str, visits: pl.DataFrame, write: Callable[[pl.DataFrame], None]) -> pl.DataFrame:
+    def take_ends(self, visits: pl.DataFrame) -> pl.DataFrame:
+        """Take the rows of `visits` (`visit_id`, `start_time`) out: `visitor_id`, `end_time`, `end_reason`."""
+        names = ("visitor_id", "end_time", "end_reason")
+        taken = self._take_ids(VISITS.name, visits, self.batch.write_visits)
+        return join_rows((rows.select(names) for rows in taken), {name: VISITS.schema[name] for name in names})
+
+    def _take_ids(
+        self, kind: str, visits: pl.DataFrame, write: Callable[[pl.DataFrame], None]
+    ) -> Iterator[pl.DataFrame]:
         ids = visits["visit_id"].implode()
-        taken: list[pl.DataFrame] = []
         for file, path in self._of(kind):
             if not _may_hold(file, visits):
                 continue
             is_asked = _read(path, "visit_id")["visit_id"].is_in(ids)
             if is_asked.any():
                 rows = _read(path)
-                taken.append(rows.filter(is_asked))
                 write(rows.filter(~is_asked))
                 self.replaced.append(file)
-        return join_rows(taken, _EMPTY[kind])
+                yield rows.filter(is_asked)
 
     def find_copies(self, events: pl.DataFrame, excluded: pl.Series) -> pl.DataFrame:
         """The duplicates of `events` that are of no excluded part, with `from_file` and `from_row`.
 
-        When `events` are taken out, one of these is no duplicate any more (DESIGN 4.8).
+        `events` has `visitor_id`, `event_id` and `event_time`. When they are taken out, one of these is no
+        duplicate any more (DESIGN 4.8).
         """
         found: list[pl.DataFrame] = []
-        empty = _EMPTY[EVENTS.name] | FROM
-        if not set(_SAME_EVENT) <= set(events.columns) or events.is_empty():
-            return pl.DataFrame(schema=empty)
+        if events.is_empty():
+            return pl.DataFrame(schema=_NEEDED | FROM)
         for file, path in self._of(DUPLICATES.name):
             rows = _read(path).with_row_index(FROM_ROW)
-            copies = rows.join(events.select(_SAME_EVENT), on=_SAME_EVENT, how="semi", maintain_order="left")
+            copies = rows.join(events, on=SAME_EVENT, how="semi", maintain_order="left")
             kept = copies.filter(~is_of_parts(copies, excluded))
             found.append(kept.with_columns(pl.lit(file.path).alias(FROM_FILE)))
-        return join_rows(found, empty)
+        return join_rows(found, _NEEDED | FROM)
 
     def take_rows(self, moved: pl.DataFrame, excluded: pl.Series) -> Counter[str]:
         """Take `moved` rows (`from_file`, `from_row`) out of late events, rejects and duplicates.
@@ -82,9 +79,9 @@ class Rewriter:
         them again. Of these, how many there were of each. Rejects stay, as what was read of a part.
         """
         writers: dict[str, Callable[[pl.DataFrame], None]] = {
-            LATE.name: self._batch.write_late,
-            REJECTS.name: self._batch.write_rejects,
-            DUPLICATES.name: self._batch.write_duplicates,
+            LATE.name: self.batch.write_late,
+            REJECTS.name: self.batch.write_rejects,
+            DUPLICATES.name: self.batch.write_duplicates,
         }
         excluded_counts: Counter[str] = Counter()
         for kind, write in writers.items():
@@ -111,7 +108,7 @@ class Rewriter:
         runs = rows["visit_id"].rle().struct.unnest()
         count = runs["len"].cast(pl.Int64)
         start_time = rows["event_time"].gather(count.cum_sum() - count)
-        self._batch.write_events(rows, pl.DataFrame({"start_time": start_time, "event_count": count}))
+        self.batch.write_events(rows, pl.DataFrame({"start_time": start_time, "event_count": count}))
 
 
 def find_changed(files: Sequence[tuple[LakeFile, Path]], excluded: pl.Series) -> pl.DataFrame:
@@ -155,10 +152,3 @@ def _read(path: Path, *columns: str) -> pl.DataFrame:
     rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     there = [name for name in columns if name in rows.collect_schema()]
     return (rows.select(there) if columns else rows).collect()
-
-
-# The columns that are asked for where there are no rows.
-_EMPTY = {
-    EVENTS.name: {name: EVENTS.schema[name] for name in ("visitor_id", "event_time")},
-    VISITS.name: {name: VISITS.schema[name] for name in (*_SPAN, "end_reason")},
-}

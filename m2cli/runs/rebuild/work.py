@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -16,16 +16,14 @@ from m2cli.runs.batch.facts import BatchFacts
 from m2cli.runs.batch.site import LEDGER, open_site, to_lake_files
 from m2cli.runs.progress import Step, tell_nobody
 from m2cli.runs.rebuild.chains import LakeVisits, OpenVisits, Stream, find_touched
-from m2cli.runs.rebuild.cut import Chains, cut_anew
 from m2cli.runs.rebuild.excluded import find_excluded, list_names
 from m2cli.runs.rebuild.material import Gatherer
-from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, Rewriter, find_changed, is_of_parts, join_rows
+from m2cli.runs.rebuild.move import Moved, Rechained, Sorted, move_visits
+from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, Rewriter, find_changed
 from m2cli.runs.rebuild.rule import RebuildFacts
 from m2cli.runs.run import redo
-from m2cli.visits import count_reused_ids
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
     from datetime import datetime
 
@@ -35,9 +33,7 @@ if TYPE_CHECKING:
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.batch.site import Site
     from m2cli.runs.progress import Tell
-    from m2cli.runs.rebuild.cut import Recut
     from m2cli.runs.rebuild.material import Material
-    from m2cli.runs.rebuild.rewrite import Taken
     from m2cli.runs.rebuild.rule import RebuildRule
 
 
@@ -58,8 +54,11 @@ def rebuild_dates(  # noqa: PLR0913  # what to do, by keyword; the rest is how i
     is added. The ledger knows what was added and taken out; topics are never rewritten (DESIGN 4.9). A dry run does
     all of it but the commit; the batch that a killed run has left is finished first by either.
 
-    In memory are the events that it touches, and one file of the lake. Raises `UsageError` for files that cannot be
-    added or taken out, `UnreachableError` for what cannot be read or written; then nothing has changed.
+    In memory are the events that are added, one file of the lake, and of the events that are touched as many as the
+    pipeline's `memory` allows; the others are parted by visitor, in scratch files.
+
+    Raises `UsageError` for files that cannot be added or taken out, `UnreachableError` for what cannot be read or
+    written; then nothing has changed.
     """
     if not (pipeline.lake / OWN_FOLDER / LEDGER).exists():
         raise UsageError(f"the pipeline `{pipeline.name}` has no lake yet; `m2 run` comes first")
@@ -93,28 +92,6 @@ def _end(site: Site, batch: LedgerBatch, changes: Changes, facts: RebuildFacts, 
     return facts._replace(batch_id=batch.batch_id)
 
 
-class _Sorted(NamedTuple):
-    """Added events by what becomes of them."""
-
-    merged: pl.DataFrame
-    to_late: pl.DataFrame
-    """Of files and rejects, those that cannot be merged into these dates now."""
-    waiting_count: int
-    other_count: int
-
-
-class _Moved(NamedTuple):
-    """What left its place in the lake, and what became of it."""
-
-    taken: Taken
-    returned: pl.DataFrame
-    """Duplicates of events that were taken out."""
-    excluded: Counter[str]
-    """How many events of excluded parts there were, by table; those of visits as `events`."""
-    sort: _Sorted
-    made: Recut
-
-
 class _Rebuild:
     """One rebuild: what it reads, and what it makes of it."""
 
@@ -139,10 +116,10 @@ class _Rebuild:
         self._warnings += material.warnings
         touched, sort = self._judge(material, self._find_changed(names))
         self._site.tell(Step("cutting", 0, None, "events"))
-        moved = self._move(touched, sort, names)
+        moved = move_visits(self._site, self._rewriter, Rechained(touched, sort, names), self._progress.W)
         self._lake.write_rejects(material.rejects)
         self._lake.write_late(self._explain_late(sort.to_late))
-        counts = self._count(material, moved)
+        counts = self._count(material, sort, moved)
         changes = Changes(
             parts=[*material.parts, *(part._replace(is_excluded=True, marks=()) for part in parts)],
             added=[file.to_dict() for file in self._lake.files],
@@ -188,7 +165,7 @@ class _Rebuild:
             self._warnings.append("no visit of these dates has an event that came from what is to be taken out")
         return changed
 
-    def _judge(self, material: Material, changed: pl.DataFrame) -> tuple[pl.DataFrame, _Sorted]:
+    def _judge(self, material: Material, changed: pl.DataFrame) -> tuple[pl.DataFrame, Sorted]:
         """The visits to be cut anew, and the added events by what becomes of them."""
         events = material.events
         is_asked = events["event_time"].dt.date().is_between(self._rule.first_date, self._rule.last_date)
@@ -202,21 +179,8 @@ class _Rebuild:
             self._warnings.append(
                 f"{left:,} of the visits lead into ones that are open, and were left; do it again when these have ended"
             )
-        sort = _Sorted(merged, pl.concat(new, how="diagonal"), waiting.height, new[1].height)
+        sort = Sorted(merged, pl.concat(new, how="diagonal"), waiting.height, new[1].height)
         return touched.visits, sort
-
-    def _move(self, touched: pl.DataFrame, sort: _Sorted, names: pl.Series) -> _Moved:
-        """Take the touched visits out, and cut them anew with what is merged and without what is excluded."""
-        taken = self._rewriter.take_visits(touched)
-        is_excluded = is_of_parts(taken.events, names)
-        returned = self._rewriter.find_copies(taken.events.filter(is_excluded), names)
-        kept = join_rows([taken.events.filter(~is_excluded), returned.drop(FROM)], taken.events.schema)
-        chains = Chains(kept, sort.merged.drop(FROM), taken.visits)
-        made = cut_anew(chains, self._progress.W, self._site.pipeline, self._lake)
-        moved = join_rows([frame.select(*FROM) for frame in (sort.merged, sort.to_late, returned)], FROM)
-        excluded = self._rewriter.take_rows(moved, names)
-        excluded["events"] = int(is_excluded.sum())
-        return _Moved(taken, returned, excluded, sort, made)
 
     def _is_from(self, events: pl.DataFrame, kind: str) -> pl.Series:
         """Which of `events` come from files of the table `kind`."""
@@ -229,12 +193,12 @@ class _Rebuild:
             late_reason=pl.lit("new_partition"), late_by=late_by.cast(pl.Duration("us"))
         )
 
-    def _count(self, material: Material, moved: _Moved) -> BatchFacts:
+    def _count(self, material: Material, sort: Sorted, moved: Moved) -> BatchFacts:
         """The differences that this makes to the sums over all batches; what was late and is not is taken off."""
         last = self._site.ledger.list_batches(1, kinds=["run"])
         before = BatchFacts.from_json(last[0].facts) if last else BatchFacts()
         carried_count = Carried(self._site.lake, self._progress).event_count
-        tally, sort, made, excluded = material.tally, moved.sort, moved.made, moved.excluded
+        tally, made, excluded = material.tally, moved.made, moved.excluded
         of_late = int(self._is_from(sort.merged, LATE.name).sum())
         of_rejects = sum(int(self._is_from(frame, REJECTS.name).sum()) for frame in (sort.merged, sort.to_late))
         return BatchFacts(
@@ -243,16 +207,16 @@ class _Rebuild:
             reject_count=tally.reject_count - of_rejects,
             ignored_count=tally.ignored_count,
             carried_in_count=carried_count,
-            closed_event_count=made.event_count - moved.taken.events.height,
+            closed_event_count=made.event_count - moved.before.event_count,
             late_count=sort.to_late.height - of_late - excluded[LATE.name],
-            duplicate_count=made.duplicate_count - moved.returned.height - excluded[DUPLICATES.name],
+            duplicate_count=made.duplicate_count - moved.returned_count - excluded[DUPLICATES.name],
             carried_out_count=carried_count,
             added_count=sort.merged.height,
             excluded_count=excluded.total(),
-            visit_count=made.visit_count - moved.taken.visits.height,
+            visit_count=made.visit_count - moved.before.visit_count,
             open_visit_count=before.open_visit_count,
             open_until=before.open_until,
-            id_reused_count=made.id_reused_count - count_reused_ids(moved.taken.events),
+            id_reused_count=made.id_reused_count - moved.before.id_reused_count,
             W=self._W,
             reject_reasons=dict(tally.commonest),
             warnings=tuple(self._warnings),
