@@ -17,10 +17,15 @@ class Diary(NamedTuple):
 
     moments: tuple[Callable[[Shop], None], ...]
     flushes: frozenset[int] = frozenset()
+    has_logs: bool = True
+    has_events: bool = True
 
     def open(self, folder: Path, number: int) -> Shop:
         """The shop as its clock has it at a moment; the first one is number 0."""
-        return Shop(folder, START + (number + 1) * STEP)
+        shop = Shop(folder, START + (number + 1) * STEP)
+        logs, events = shop.rule.sources
+        shop.settle(sources=(logs,) * self.has_logs + (events,) * self.has_events)
+        return shop
 
 
 STEP = 30 * MINUTE
@@ -116,6 +121,6 @@ EVENTS = Diary(
     ),
     frozenset({5}),
 )
-GROWING = Diary((_grow(1), _grow(2), _grow(3)), frozenset({2}))
-ARRIVING = Diary((_events(1), _events(2), _events(3)), frozenset({2}))
+GROWING = Diary((_grow(1), _grow(2), _grow(3)), frozenset({2}), has_events=False)
+ARRIVING = Diary((_events(1), _events(2), _events(3)), frozenset({2}), has_logs=False)
 DIARIES = {"logs": LOGS, "events": EVENTS, "growing": GROWING, "arriving": ARRIVING}

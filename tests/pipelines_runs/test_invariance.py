@@ -191,7 +191,9 @@ def test_a_batch_every_quarter_of_an_hour_says_what_one_batch_says(tmp_path: Pat
 
 def test_the_command_says_what_one_batch_says(tmp_path: Path, week: Week, one_batch: Rows) -> None:
     shop = open_shop(tmp_path)
-    toml = shop.write_toml().read_text().replace('2h"', '12h"').replace("[visit]", '[visit]\nidle_after = "3650d"')
+    toml = (
+        shop.write_toml("events").read_text().replace('2h"', '12h"').replace("[visit]", '[visit]\nidle_after = "3650d"')
+    )
     (tmp_path / "shop.toml").write_text(toml)
     for number, piece in enumerate([make_primer(week), *cut_by_arrival(week, "3d"), None]):
         if piece is not None:

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+    """A shop that has an access log."""
+    shop = Shop(tmp_path)
+    shop.settle(sources=(shop.log_source("access.log*"),))
+    return shop
+
+
+@pytest.fixture
+def shop_of_files(tmp_path: Path) -> Shop:
+    """A shop whose events come in files."""
+    shop = Shop(tmp_path)
+    shop.settle(sources=(shop.events_source(),))
+    return shop
 
 
 def ago(shop: Shop, minutes: float) -> str:
@@ -102,7 +113,8 @@ def test_until_takes_lines_up_to_that_time_and_the_next_run_takes_the_rest(shop:
     assert_sound(shop)
 
 
-def test_until_leaves_event_files_that_reach_beyond_it(shop: Shop) -> None:
+def test_until_leaves_event_files_that_reach_beyond_it(shop_of_files: Shop) -> None:
+    shop = shop_of_files
     shop.pass_time(-5)
     for name, minutes in (("one", 50), ("two", 20)):
         row = {"event_id": name, "event_time": (shop.now - minutes * MINUTE).isoformat(), "visitor_id": "v"}
@@ -114,7 +126,9 @@ def test_until_leaves_event_files_that_reach_beyond_it(shop: Shop) -> None:
     assert shop.read("events")["event_id"].to_list() == ["one", "two"]
 
 
-def test_a_partition_of_which_until_leaves_input_is_not_idle(shop: Shop) -> None:
+def test_a_partition_of_which_until_leaves_input_is_not_idle(shop_of_files: Shop) -> None:
+    shop = shop_of_files
+
     def drop(name: str, source: str) -> None:
         shop.pass_time(-5)
         row = {"event_id": name, "event_time": shop.now.isoformat(), "visitor_id": "v", "source": source}
@@ -300,7 +314,7 @@ def test_a_snapshot_that_is_damaged_is_made_anew_from_the_ledger(shop: Shop) -> 
 
 
 def test_a_log_that_turns_up_late_is_said_so_and_the_remedy_is_named(tmp_path: Path, shop: Shop) -> None:
-    shop.write_toml()
+    shop.write_toml("logs")
     shop.log(*walk(shop.now - 40 * MINUTE, 60, 1))
     shop.run()
     shop.log(*(line(shop.now - 600 * MINUTE + number * MINUTE, 9) for number in range(5)), name="access.log.other")
@@ -313,7 +327,7 @@ def test_a_log_that_turns_up_late_is_said_so_and_the_remedy_is_named(tmp_path: P
 
 
 def test_cron_hears_nothing_where_nothing_is_wrong(tmp_path: Path, shop: Shop) -> None:
-    shop.write_toml(log="shop.log", json_log="shop.ndjson", metrics="shop.prom")
+    shop.write_toml("logs", log="shop.log", json_log="shop.ndjson", metrics="shop.prom")
     shop.drop_events("none", [])
     shop.log(*walk(shop.now - 40 * MINUTE, 60, 1))
     done = run_m2("run", "shop.toml", folder=tmp_path)

@@ -102,7 +102,11 @@ def make_plan(pipeline: PipelineRule, ledger: Ledger, now: datetime, rule: PlanR
     warnings = (text for each in found for text in each.notes.warnings)
     files = [row for each in found for row in each.files]
     notes = Notes(
-        warnings=(*warnings, *known.describe_empty(pipeline, files), *describe_lost(ledger, plan, unread)),
+        warnings=(
+            *warnings,
+            *known.describe_empty(pipeline, files),
+            *describe_lost(ledger, plan, unread, rule.without),
+        ),
         passed_over=tuple(name for each in found for name in each.notes.passed_over),
     )
     return NewPlan(plan, files, notes)

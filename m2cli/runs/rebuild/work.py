@@ -19,7 +19,7 @@ from m2cli.runs.rebuild.chains import LakeVisits, OpenVisits, Stream, find_touch
 from m2cli.runs.rebuild.excluded import find_excluded, list_names
 from m2cli.runs.rebuild.material import Gatherer
 from m2cli.runs.rebuild.move import Moved, Rechained, Sorted, move_visits
-from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, Rewriter, find_changed
+from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, Rewriter, find_changed, is_of_parts
 from m2cli.runs.rebuild.rule import RebuildFacts
 from m2cli.runs.run import redo
 
@@ -114,7 +114,9 @@ class _Rebuild:
         gatherer = Gatherer(self._site, self._rule, self._W, self._files)
         material = gatherer.gather(parts)
         self._warnings += material.warnings
-        touched, sort = self._judge(material, self._find_changed(names))
+        touched, sort = self._judge(
+            material, self._find_changed(names, is_new=any(not part.is_excluded for part in parts))
+        )
         self._site.tell(Step("cutting", 0, None, "events"))
         moved = move_visits(self._site, self._rewriter, Rechained(touched, sort, names), self._progress.W)
         self._lake.write_rejects(material.rejects)
@@ -147,7 +149,7 @@ class _Rebuild:
         self._warnings += [text for each in found for text in each.warnings]
         return list({part.part_id: part for each in found for part in each.parts}.values())
 
-    def _find_changed(self, names: pl.Series) -> pl.DataFrame:
+    def _find_changed(self, names: pl.Series, *, is_new: bool) -> pl.DataFrame:
         """The visits of these dates that have events of excluded parts."""
         asked = [
             (file, path)
@@ -161,9 +163,21 @@ class _Rebuild:
                 f"{open_count:,} events of what is to be taken out are in visits that are open, and were left; "
                 "do it again when these have ended"
             )
-        elif len(names) and not changed.height:
-            self._warnings.append("no visit of these dates has an event that came from what is to be taken out")
+        elif is_new and not changed.height and not self._has_late(names):
+            dates = f"{self._rule.first_date} to {self._rule.last_date}"
+            hint = "name the dates on which its visits start; nothing was changed"
+            raise UsageError(f"no event of {dates} came from what is to be taken out; {hint}")
         return changed
+
+    def _has_late(self, names: pl.Series) -> bool:
+        """Whether late events of these dates are of excluded parts."""
+        for file, path in self._files:
+            if file.kind == LATE.name:
+                late = pl.read_parquet(path, glob=False, hive_partitioning=False)
+                is_asked = late["event_time"].dt.date().is_between(self._rule.first_date, self._rule.last_date)
+                if (is_asked & is_of_parts(late, names)).any():
+                    return True
+        return False
 
     def _judge(self, material: Material, changed: pl.DataFrame) -> tuple[pl.DataFrame, Sorted]:
         """The visits to be cut anew, and the added events by what becomes of them."""

@@ -71,7 +71,9 @@ def assert_conserved(shop: Shop) -> None:
     lake = scan_lake(shop.lake)
     found = {name: getattr(lake, name).select(pl.len()).collect().item() for name in TABLES}
     with shop.ledger() as ledger:
-        sums = ledger.sum_facts([*TABLES.values(), "read_count", "event_count", "ignored_count", "excluded_count"])
+        sums = ledger.sum_facts(
+            [*TABLES.values(), "read_count", "event_count", "ignored_count", "excluded_count", "id_reused_count"]
+        )
         carried_count = sum(
             file.alive_count for file in ledger.read_progress().carried if file.kind in ("pending", "segment")
         )
@@ -79,6 +81,8 @@ def assert_conserved(shop: Shop) -> None:
     assert sums["read_count"] == sums["event_count"] + sums["reject_count"] + sums["ignored_count"]
     went = (found["events"], found["late"], found["duplicates"], sums["excluded_count"], carried_count)
     assert sums["event_count"] == sum(went)
+    ids = lake.events.drop_nulls("event_id").group_by("visit_id").agg(pl.len() - pl.col("event_id").n_unique())
+    assert sums["id_reused_count"] == ids.collect()["len"].sum()
 
 
 def list_rows(lake: Path, table: str, *without: str) -> Counter[str]:
@@ -146,8 +150,8 @@ def stroll(start: datetime, count: int, seed: int) -> list[str]:
     lines = []
     for number in range(count):
         time = start + timedelta(seconds=15 * number - dice.choice((0, 0, 0, 0, 10, 200, 290, 600)))
-        page = dice.randrange(5)
-        lines.append(line(time, dice.randrange(1, 9), f"/{seed}/{number}?p={page}", f"https://shop.example/{page}"))
+        page, before = f"/{seed}/{number % 7}", f"https://shop.example/{seed}/{dice.randrange(7)}"
+        lines.append(line(time, dice.randrange(1, 9), page, before))
         if number % 10 == 4:
             lines.append(f"no line {seed} {number}\n")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipelines_runs.shop import Shop, line
+from m2cli.lake import scan_lake
+from tests.pipelines_runs.shop import MINUTE, Shop, line
 from tests.runs.rebuild.rebuilding import (
     assert_conserved,
     assert_like_bounded,
@@ -139,3 +141,55 @@ def test_events_whose_chain_is_open_stay_late_until_it_is_over(tmp_path: Path) -
     assert (facts.merged_count, facts.waiting_count, facts.visits_before, facts.visits_after) == (1, 0, 1, 1)
     assert_like_bounded(shop)
     assert_whole(shop)
+
+
+def test_a_chain_that_what_comes_may_continue_waits(tmp_path: Path) -> None:
+    """A flush has ended a visit at its longest; an event within the silence will name it as the one it continues."""
+    shop = Shop(tmp_path)
+    shop.settle(sources=(shop.log_source("*.log"),))
+    start = shop.now
+    shop.pass_time(121)
+    shop.log(*(line(start + minute * MINUTE, 1) for minute in range(0, 121, 20)))
+    shop.run(is_flush=True)
+    shop.log(line(start - 10 * MINUTE, 1, "/late"))
+    shop.run()
+    facts = rebuild(shop, with_late=True)
+    assert (facts.merged_count, facts.waiting_count) == (0, 1)
+    shop.pass_time(15)
+    shop.log(line(shop.now, 1, "/next"))
+    finish(shop)
+    visits = scan_lake(shop.lake).visits.sort("start_time").collect()
+    assert visits["continues_visit_id"].to_list() == [None, visits["visit_id"][0], None]
+    assert rebuild(shop, with_late=True).merged_count == 1
+    assert_like_bounded(shop)
+    assert_whole(shop)
+
+
+def test_what_is_open_is_left_though_it_would_be_over_by_a_new_limit(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.settle(sources=(shop.log_source("*.log"),))
+    shop.pass_time(60)
+    shop.log(line(shop.now - 25 * MINUTE, 1, "/open"), line(shop.now, 2))
+    shop.run()
+    shop.log(line(shop.now - 20 * MINUTE, 1, "/late"))
+    shop.run()
+    shop.settle(visit=replace(shop.rule.visit, inactivity=6 * MINUTE))
+    facts = rebuild(shop, with_late=True)
+    assert (facts.merged_count, facts.waiting_count) == (0, 1)
+    finish(shop)
+    rebuild(shop, with_late=True)
+    assert_like_bounded(shop)
+
+
+def test_an_id_that_is_used_twice_in_a_visit_is_counted_once_however_often_it_is_cut(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.settle(sources=(shop.log_source("*.log"), shop.events_source()))
+    shop.pass_time(60)
+    shop.drop_events("one", [event_row(shop.now - 30 * MINUTE, 1, "x"), event_row(shop.now - 20 * MINUTE, 1, "x")])
+    shop.pass_time(2)
+    shop.run()
+    finish(shop)
+    shop.log(line(shop.now - 24 * 60 * MINUTE - 27 * MINUTE, 1, "/late"), name="late.log")
+    shop.run()
+    assert rebuild(shop, with_late=True).visits_before == 1
+    assert_like_bounded(shop)
