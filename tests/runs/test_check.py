@@ -257,6 +257,10 @@ def change_a_row_count(shop: Shop) -> None:
     tell_sqlite(shop, "UPDATE batch SET facts = json_set(facts, '$.reject_count', 5) WHERE number = 2")
 
 
+def change_a_total(shop: Shop) -> None:
+    tell_sqlite(shop, "UPDATE total SET value = 7 WHERE name = 'late_count'")
+
+
 def scramble_the_ledger(shop: Shop) -> None:
     path = shop.lake / "_m2" / "ledger.sqlite"
     content = bytearray(path.read_bytes())
@@ -308,9 +312,12 @@ def tell_sqlite(shop: Shop, statement: str) -> None:
         ),
         pytest.param(age_the_snapshot, r"lists \d+ files fewer than the ledger, as", 2, id="an old snapshot"),
         pytest.param(
-            change_a_count, r"[\d,]+ lines were read, [\d,]+ are accounted for", 2, id="counts that do not add up"
+            change_a_count, r"[\d,]+ lines were read, [\d,]+ are accounted for", 3, id="counts that do not add up"
         ),
-        pytest.param(change_a_row_count, r"`rejects` has 3 rows, and the batches wrote 7", 2, id="too few rows"),
+        pytest.param(change_a_row_count, r"`rejects` has 3 rows, and the batches wrote 7", 3, id="too few rows"),
+        pytest.param(
+            change_a_total, "totals are not those of its batches: 7 for `late_count`, not 3", 1, id="a total is wrong"
+        ),
         pytest.param(
             scramble_the_ledger, "ledger.sqlite` is damaged: .*; restore the lake, with its `_m2`", 1, id="a ledger"
         ),

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
-from itertools import groupby
+from glob import has_magic
+from itertools import groupby, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 import polars as pl
@@ -254,12 +256,22 @@ class Known:
         )
 
     def describe_empty(self, pipeline: PipelineRule, files: Sequence[RowOfFile]) -> Iterator[str]:
-        """A warning for each source that has no file and never had one: a typo on the first day would stay unseen."""
+        """A warning for each source that has no file and never had one: a typo on the first day would stay unseen.
+
+        Of one whose folder is not there that has been said already.
+        """
         there = {row.source_name for row in (*files, *self._files)}
         for source in pipeline.sources:
-            if source.name not in there and not self._ledger.has_parts(source.name):
+            is_new = source.name not in there and not self._ledger.has_parts(source.name)
+            if is_new and any(map(_has_folder, source.paths)):
                 paths = ", ".join(f"`{path}`" for path in source.paths)
                 yield f"the source `{source.name}` has no file yet: nothing is at {paths}"
+
+
+def _has_folder(pattern: str) -> bool:
+    """Whether there is the folder in which a path or a glob begins."""
+    named = takewhile(lambda part: not has_magic(part), Path(pattern).parent.parts)
+    return Path(*named).is_dir()
 
 
 class _Owners:
