@@ -1,0 +1,56 @@
+"""Kafka, by whichever library: exact ranges of topics in, transactions out; the only room that imports a client."""
+
+from m2cli.kafka.client import (
+    HEADERS,
+    MESSAGE_SCHEMA,
+    Client,
+    CommittedOffset,
+    PartitionFacts,
+    Piece,
+    Range,
+    Sink,
+    TopicFacts,
+    TopicPartition,
+    open_client,
+    open_sink,
+)
+from m2cli.kafka.errors import (
+    BrokerAwayError,
+    CommitUnknownError,
+    FencedError,
+    MessageTooLargeError,
+    NoLibraryError,
+    NoTopicError,
+    OffsetsLostError,
+    SendFailedError,
+    TopicReplacedError,
+)
+from m2cli.kafka.rule import LIBRARIES, SASL_MECHANISMS, SECURITY_PROTOCOLS, KafkaRule
+
+__all__ = [
+    "HEADERS",
+    "LIBRARIES",
+    "MESSAGE_SCHEMA",
+    "SASL_MECHANISMS",
+    "SECURITY_PROTOCOLS",
+    "BrokerAwayError",
+    "Client",
+    "CommitUnknownError",
+    "CommittedOffset",
+    "FencedError",
+    "KafkaRule",
+    "MessageTooLargeError",
+    "NoLibraryError",
+    "NoTopicError",
+    "OffsetsLostError",
+    "PartitionFacts",
+    "Piece",
+    "Range",
+    "SendFailedError",
+    "Sink",
+    "TopicFacts",
+    "TopicPartition",
+    "TopicReplacedError",
+    "open_client",
+    "open_sink",
+]
