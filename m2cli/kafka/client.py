@@ -25,9 +25,6 @@ MESSAGE_SCHEMA = pl.Schema(
 HEADERS = pl.List(pl.Struct({"key": pl.String(), "value": pl.Binary()}))
 """The type of `headers`, the column that is there if it was asked for."""
 
-MOST_BYTES = 32 << 20
-MOST_COUNT = 50_000
-
 
 class PartitionFacts(NamedTuple):
     """What of a partition can be read: from `first_offset` to before `end_offset`.
@@ -76,6 +73,20 @@ class Range(NamedTuple):
     end: int
 
 
+class PieceRule(NamedTuple):
+    """How large a piece may be: at most so many messages, about so many bytes in keys and values.
+
+    One message may be larger than all that. `has_headers`: whether they are wanted; they cost a loop.
+    """
+
+    most_bytes: int = 32 << 20
+    most_count: int = 50_000
+    has_headers: bool = False
+
+
+PIECES = PieceRule()
+
+
 class Client(Protocol):
     """Reads topics, outside of any group. A context manager; one thread uses it.
 
@@ -99,35 +110,20 @@ class Client(Protocol):
         topic: str,
         ranges: Mapping[int, Range],
         *,
-        most_bytes: int = MOST_BYTES,
-        most_count: int = MOST_COUNT,
-        headers: bool = False,
+        topic_id: str | None = None,
+        pieces: PieceRule = PIECES,
     ) -> Iterator[Piece]:
         """All messages in `ranges`, by partition, each in the order of its offsets, and nothing else.
 
         Committed messages only; markers of transactions, aborted ones and what compaction took are passed over, and
-        the ends are reached by position. The pieces of partitions come in any order. A piece has at most `most_count`
-        messages, and about `most_bytes` in keys and values (one message more, which may be large).
+        the ends are reached by position. The pieces of partitions come in any order.
 
         Columns: `key` and `value` (Binary; no value is a tombstone), `position_in_source` (the offset),
         `arrival_time` (Kafka's time of the message, null if it has none); `headers` (see `HEADERS`) if asked for.
 
-        Raises `OffsetsLostError` where a range begins before what is there, or ends behind it.
+        Raises `OffsetsLostError` where a range begins before what is there, or ends behind it, and
+        `TopicReplacedError` if the topic has another id than `topic_id`, or is made anew meanwhile.
         """
-        ...
-
-    def read_range(
-        self,
-        topic: str,
-        partition: int,
-        start: int,
-        end: int,
-        *,
-        most_bytes: int = MOST_BYTES,
-        most_count: int = MOST_COUNT,
-        headers: bool = False,
-    ) -> Iterator[pl.DataFrame]:
-        """The messages of one partition from offset `start` to before `end`; see `read_ranges`."""
         ...
 
     def read_commit(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, CommittedOffset]:

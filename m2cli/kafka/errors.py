@@ -11,9 +11,7 @@ class BrokerAwayError(UnreachableError):
     def __init__(self, servers: tuple[str, ...], doing: str, reason: str) -> None:
         self.servers, self.doing, self.reason = servers, doing, reason
         named = ", ".join(servers)
-        super().__init__(
-            f"cannot {doing} at Kafka `{named}`: {reason}; nothing was changed, and it may be tried again"
-        )
+        super().__init__(f"cannot {doing} at Kafka `{named}`: {reason}; nothing was changed, and it may be tried again")
 
 
 class NoTopicError(UnreachableError):
