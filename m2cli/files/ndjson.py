@@ -29,7 +29,7 @@ def read_ndjson(file: EventFile, rule: FileRule) -> Iterator[Block]:
     lines beside it; amounts with more than 4 decimals are rounded as the floats that they are.
     """
     for block in read_text(file, rule.block_bytes):
-        yield _parse(block, rule.mapping)
+        yield parse_block(block, rule.mapping)
 
 
 def ndjson_columns(file: EventFile, rule: FileRule) -> list[str] | None:
@@ -43,7 +43,8 @@ def ndjson_columns(file: EventFile, rule: FileRule) -> list[str] | None:
     return names or None
 
 
-def _parse(block: TextBlock, mapping: Mapping[str, str]) -> Block:
+def parse_block(block: TextBlock, mapping: Mapping[str, str]) -> Block:
+    """The objects of one block; see `read_ndjson`."""
     lines = block.lines()
     is_blank = lines.str.strip_chars() == ""
     blank_count = int(is_blank.sum())

@@ -8,6 +8,7 @@ import polars as pl
 
 from m2cli.events import REJECT_SCHEMA, TIME, Intake
 from m2cli.files.attributes import gather_attributes
+from m2cli.files.blocks import WRONG
 from m2cli.files.rule import INPUT_COLUMNS, FileRule
 from m2cli.files.values import Fault, convert
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from m2cli.files.find import EventFile
 
 DEFAULT_TYPE = "event"
+
+
+class Typed(NamedTuple):
+    """Rows in the event's types, their `places`, and what cannot be an event (`wrong`: index, reason)."""
+
+    events: pl.DataFrame
+    places: pl.Series
+    wrong: pl.DataFrame
 
 
 class _Named(NamedTuple):
@@ -35,22 +44,27 @@ def shape_events(block: Block, file: EventFile, rule: FileRule, arrival_time: da
     rows is a scalar, so a Parquet file that fits costs little more than reading it.
     """
     chosen = choose_columns(block.rows.columns, rule.mapping)
-    columns, faults = _typed(block.rows, chosen, rule)
-    events = pl.DataFrame([column.alias(name) for name, column in columns.items()])
-    index, wrong = block.index, block.wrong
-    if faults:
-        reason = pl.coalesce(*(pl.when(fault.mask).then(pl.lit(fault.reason)) for fault in faults))
-        reasons = index.to_frame("index").with_columns(reason=reason)
-        is_well = reasons["reason"].is_null()
-        events, index = events.filter(is_well), index.filter(is_well)
-        wrong = pl.concat([wrong, reasons.filter(~is_well)]).sort("index")
-    events = _fill(events, _defaults(file, index, chosen, arrival_time))
+    events, index, wrong = type_rows(block.rows, block.index, chosen, rule)
+    wrong = pl.concat([block.wrong, wrong]).sort("index") if wrong.height else block.wrong
+    events = fill_absent(events, _defaults(file, index, chosen, arrival_time))
     return Intake(
         events=events.select(name for name in INPUT_COLUMNS if name in events.columns),
         rejects=_rejects(wrong, block, file, arrival_time),
         read_count=block.read_count,
         ignored_count=block.ignored_count,
     )
+
+
+def type_rows(rows: pl.DataFrame, index: pl.Series, chosen: Mapping[str, str], rule: FileRule) -> Typed:
+    """`rows` with the columns that were `chosen` (event column -> input column), and all others as attributes."""
+    columns, faults = _typed(rows, chosen, rule)
+    events = pl.DataFrame([column.alias(name) for name, column in columns.items()])
+    if not faults:
+        return Typed(events, index, pl.DataFrame(schema=WRONG))
+    reason = pl.coalesce(*(pl.when(fault.mask).then(pl.lit(fault.reason)) for fault in faults))
+    reasons = index.to_frame("index").with_columns(reason=reason)
+    is_well = reasons["reason"].is_null()
+    return Typed(events.filter(is_well), index.filter(is_well), reasons.filter(~is_well))
 
 
 def choose_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -105,7 +119,7 @@ def _defaults(
     return defaults
 
 
-def _fill(events: pl.DataFrame, defaults: Mapping[str, pl.Expr]) -> pl.DataFrame:
+def fill_absent(events: pl.DataFrame, defaults: Mapping[str, pl.Expr]) -> pl.DataFrame:
     """What the input does not say: a literal where the column is absent, filled in where rows lack it."""
     present = {name: events[name] for name in defaults if name in events.columns}
     return events.with_columns(

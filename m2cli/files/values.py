@@ -98,6 +98,10 @@ def to_money(column: pl.Series) -> Converted:
     if dtype.is_float():
         return _money_of_floats(column.cast(pl.Float64))
     if dtype.is_integer() or dtype.is_decimal():
+        if isinstance(dtype, pl.Decimal) and dtype.scale <= MONEY.scale:
+            values = column.cast(MONEY, strict=False)
+            if values.null_count() == column.null_count():
+                return Converted(values)
         column = column.cast(pl.String)
     elif dtype != pl.String:
         return _nothing_but_faults(column, MONEY, "is not a number")

@@ -228,7 +228,7 @@ class _Counts:
         self.effect_count += events["cause_id"].count() if "cause_id" in events.columns else 0
         first, last = visits["start_time"].min(), visits["end_time"].max()
         if visits.height:
-            self.first_event_time = min(filter(None, (self.first_event_time, first)))
+            self.first_event_time = min(filter(None, (self.first_event_time, first)))  # type: ignore[type-var,assignment]  # its min
             self.last_event_time = later_of(self.last_event_time, last)  # type: ignore[arg-type]  # a TIME column's max
 
 

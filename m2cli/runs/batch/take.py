@@ -144,7 +144,7 @@ def _count(events: pl.DataFrame, late: pl.DataFrame, taken: Taken) -> None:
         taken.late_counts.update(_count_values(late[of_part]))
         taken.late_reasons.update(_count_values(late["late_reason"]))
     first, last = events["event_time"].min(), events["event_time"].max()
-    taken.first_event_time = min(filter(None, (taken.first_event_time, first)))
+    taken.first_event_time = min(filter(None, (taken.first_event_time, first)))  # type: ignore[type-var,assignment]  # its min
     taken.last_event_time = later_of(taken.last_event_time, last)  # type: ignore[arg-type]  # and its max
 
 
