@@ -102,7 +102,8 @@ def _default(key: Key) -> str:
 
 
 def _meaning(key: Key) -> str:
-    return f"{key.meaning} Of `{key.of_type}` only." if key.of_type else key.meaning
+    types = " and ".join(f"`{each}`" for each in key.of_types)
+    return f"{key.meaning} Of {types} only." if types else key.meaning
 
 
 def _redaction() -> str:

@@ -24,7 +24,7 @@ class Verb(NamedTuple):
 VERBS = (
     Verb("sessionize", "Take in", "Make whole visits of access logs and event files, in a lake."),
     Verb("run", "Take in", "Run one batch of a pipeline: take what is new, close what has ended, commit."),
-    Verb("ingest", "Take in", "Make events of access logs, and nothing more."),
+    Verb("ingest", "Take in", "Make events of access logs or topics, and nothing more."),
     Verb("rebuild", "Take in", "Make some dates of a pipeline's lake anew from what was kept."),
     Verb("sample", "Take in", "Make a shop's days of events with known truth."),
     Verb("trace", "Causes", "Show an event's causes up to the root, with what competed at every step."),

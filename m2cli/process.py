@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import click
 
+from m2cli.clock import elapsed_since, stopwatch
 from m2cli.console import say_error
 from m2cli.errors import ExitCode, M2Error, UnwritableSinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 # What systemd, cron and a closing terminal send ends like Ctrl-C, so that nothing half-done is left.
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_SAME_SIGNAL = 1.0  # seconds
 
 
 def run_and_exit(body: Callable[[], object]) -> NoReturn:
@@ -26,6 +30,28 @@ def run_and_exit(body: Callable[[], object]) -> NoReturn:
     for number in _ENDING_SIGNALS:
         signal.signal(number, _Interrupt.handle)
     sys.exit(_run_interruptibly(body))
+
+
+@contextmanager
+def ending_gently() -> Iterator[Callable[[float], bool]]:
+    """Within the block the first signal that would end the process asks it to end; the next ends it as ever.
+
+    What comes within a second is the same once more: `timeout` and terminals tell a process and then its group. Gives a function that waits so many seconds, or until such a signal, and says whether one has come.
+    """
+    event, asked = Event(), list[float]()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(stopwatch())
+        if elapsed_since(asked[0]) > _SAME_SIGNAL:
+            _Interrupt.handle(number, frame)
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in _ENDING_SIGNALS}
+    try:
+        yield event.wait
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def open_stdout() -> BinaryIO:

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 def open_store(where: Path | str) -> SchemaStore:
     """The store that `where` means, a folder or the address of a registry, and behind it m2's own schemas."""
+    return StoreChain(open_place(where), EmbeddedStore())
+
+
+def open_place(where: Path | str) -> SchemaStore:
+    """The folder or the registry alone: what is added goes there, though it be one of m2's own."""
     is_address = isinstance(where, str) and "://" in where
-    return StoreChain(RegistryStore(str(where)) if is_address else DirectoryStore(Path(where)), EmbeddedStore())
+    return RegistryStore(str(where)) if is_address else DirectoryStore(Path(where))
 
 
 class EmbeddedStore:

@@ -10,7 +10,7 @@ import click
 from m2cli.commands.options import console_options
 from m2cli.commands.pipelines import load, override_options, pipeline_argument
 from m2cli.commands.words import count_of, share
-from m2cli.errors import ExitCode
+from m2cli.errors import ExitCode, UsageError
 from m2cli.settings import parse_moment
 
 if TYPE_CHECKING:
@@ -37,9 +37,27 @@ _MANY_AHEAD = 0.05
 @click.option(
     "--until", metavar="TIME", help="Take input up to this event time only: `12:00` (today, UTC) or ISO 8601."
 )
+@click.option(
+    "--follow",
+    "is_following",
+    is_flag=True,
+    help="Stay, and send to the topics every second or so, to the lake every `lake_every`; SIGTERM commits and ends.",
+)
+@click.option(
+    "--accept-gap", "accepts_gap", is_flag=True, help="Go on where messages of a topic are lost, and say how many."
+)
 @override_options
 @console_options
-def run(*, pipeline: Path, is_flush: bool, until: str | None, overrides: dict[str, str], console: Console) -> None:
+def run(  # noqa: PLR0913  # click's options
+    *,
+    pipeline: Path,
+    is_flush: bool,
+    until: str | None,
+    is_following: bool,
+    accepts_gap: bool,
+    overrides: dict[str, str],
+    console: Console,
+) -> None:
     """Run one batch of a pipeline: take what is new, close what has ended, commit.
 
     PIPELINE is a TOML file. Whatever is killed whenever, nothing is lost and nothing comes twice: the next run
@@ -52,11 +70,17 @@ def run(*, pipeline: Path, is_flush: bool, until: str | None, overrides: dict[st
       m2 run pipelines/shop.toml --flush
       m2 run pipelines/shop.toml --until 12:00
       */15 * * * *  m2 run /etc/m2/shop.toml
+      m2 run pipelines/kafka.toml --follow
     """
     from m2cli.clock import now
     from m2cli.runs.run import run_pipeline
 
     rule = load(pipeline, overrides)
+    if is_following:
+        if is_flush or until:
+            raise UsageError("`--follow` stays until it is ended; leave out `--flush` and `--until`, or `--follow`")
+        _follow(rule, pipeline, accepts_gap=accepts_gap, console=console)
+        return
     moment = parse_moment(until, now()) if until else None
     with console.progress() as tell:
         facts = run_pipeline(
@@ -64,6 +88,7 @@ def run(*, pipeline: Path, is_flush: bool, until: str | None, overrides: dict[st
             now=now,
             is_flush=is_flush,
             until=moment,
+            accepts_gap=accepts_gap,
             tell=tell,
             wait=lambda: console.say(f"waiting for what else works on {rule.lake}"),
         )
@@ -76,6 +101,31 @@ def run(*, pipeline: Path, is_flush: bool, until: str | None, overrides: dict[st
         console.warn(f"{text}; all else is done")
     if facts.unreported:
         raise click.exceptions.Exit(ExitCode.UNREACHABLE)
+
+
+def _follow(rule: PipelineRule, pipeline: Path, *, accepts_gap: bool, console: Console) -> None:
+    from m2cli.clock import now
+    from m2cli.process import ending_gently
+    from m2cli.runs.follow import Followed, FollowRule, follow_pipeline
+
+    def tell_batch(followed: Followed) -> None:
+        batch = followed.facts
+        W = f"{batch.W:%Y-%m-%d %H:%M:%S} UTC" if batch.W else "none"
+        events, visits = count_of(batch.event_count, "event"), count_of(batch.visit_count, "visit")
+        steps = count_of(followed.step_count, "step")
+        console.say(f"{followed.batch_id}: {events} in {steps}, {visits} ended, {describe_open(batch)}, W {W}")
+        for text in list_warnings(batch, pipeline):
+            console.warn(text)
+
+    with ending_gently() as pause:
+        follow_pipeline(
+            rule,
+            FollowRule(accepts_gap=accepts_gap),
+            now=now,
+            pause=pause,
+            told=tell_batch,
+            wait=lambda: console.say(f"waiting for what else works on {rule.lake}"),
+        )
 
 
 def _summarize(facts: RunFacts, rule: PipelineRule) -> list[tuple[str, str]]:

@@ -129,6 +129,9 @@ def _describe(found: Status, rule: PipelineRule) -> Iterator[str]:
     if found.sources:
         yield ""
         yield from _format_sources(found)
+    if found.topics:
+        yield ""
+        yield from _format_topics(found)
     if found.partitions:
         yield ""
         yield from _format_partitions(found)
@@ -191,6 +194,20 @@ def _format_sources(found: Status) -> Iterator[str]:
     rows = [
         (each.name, *(f"{value:,}" for value in (each.file_count, each.part_count, each.read_bytes, each.behind_bytes)))
         for each in found.sources
+    ]
+    return _format(columns, rows, number_from=1)
+
+
+def _format_topics(found: Status) -> Iterator[str]:
+    columns = ("topic", "partitions", "offsets read", "offsets behind")
+    rows = [
+        (
+            each.name,
+            f"{each.partition_count:,}",
+            f"{each.read_count:,}",
+            "unknown" if each.behind_count is None else f"{each.behind_count:,}",
+        )
+        for each in found.topics
     ]
     return _format(columns, rows, number_from=1)
 

@@ -26,6 +26,14 @@ from m2cli.kafka.errors import (
     SendFailedError,
     TopicReplacedError,
 )
+from m2cli.kafka.follow import (
+    FollowedTopic,
+    KnownOffsets,
+    OffsetRule,
+    PlannedOffsets,
+    follow_topic,
+    name_partition,
+)
 from m2cli.kafka.rule import LIBRARIES, SASL_MECHANISMS, SECURITY_PROTOCOLS, KafkaRule
 
 __all__ = [
@@ -39,20 +47,26 @@ __all__ = [
     "CommitUnknownError",
     "CommittedOffset",
     "FencedError",
+    "FollowedTopic",
     "KafkaRule",
+    "KnownOffsets",
     "MessageTooLargeError",
     "NoLibraryError",
     "NoTopicError",
+    "OffsetRule",
     "OffsetsLostError",
     "PartitionFacts",
     "Piece",
     "PieceRule",
+    "PlannedOffsets",
     "Range",
     "SendFailedError",
     "Sink",
     "TopicFacts",
     "TopicPartition",
     "TopicReplacedError",
+    "follow_topic",
+    "name_partition",
     "open_client",
     "open_sink",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from m2cli.errors import ExitCode, M2Error, UnreachableError, UsageError
 
+_ACCEPT = "`m2 run PIPELINE --accept-gap` goes on with what is there"
+
 
 class BrokerAwayError(UnreachableError):
     """The cluster does not answer, does not let m2 in, or has no leader for what was asked."""
@@ -30,7 +32,7 @@ class TopicReplacedError(M2Error):
         self.topic, self.wanted_id, self.topic_id = topic, wanted_id, topic_id
         super().__init__(
             f"topic `{topic}` was deleted and made anew: it has the id `{topic_id}`, and what is known of it "
-            f"belongs to `{wanted_id}`; the messages between are lost"
+            f"belongs to `{wanted_id}`; what had not been read is lost, and {_ACCEPT}"
         )
 
 
@@ -43,10 +45,10 @@ class OffsetsLostError(M2Error):
         where = f"partition {partition} of topic `{topic}`"
         if wanted < first_offset:
             said = f"{where} begins at offset {first_offset}, and {wanted} was to be read: {self.lost_count:,} offsets"
-            super().__init__(f"{said} are gone, most likely by the topic's retention")
+            super().__init__(f"{said} are gone, most likely by the topic's retention; {_ACCEPT}")
         else:
             said = f"{where} ends at offset {end_offset}, and {wanted} was to be read"
-            super().__init__(f"{said}; the cluster has lost messages, or the topic was made anew")
+            super().__init__(f"{said}; the cluster has lost messages, or the topic was made anew; {_ACCEPT}")
 
     @property
     def lost_count(self) -> int:

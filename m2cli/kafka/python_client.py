@@ -159,10 +159,12 @@ class PythonClient(BaseClient):
                 self._explain_loss(topic, ranges)
                 raise BrokerAwayError(self.rule.bootstrap_servers, f"read topic `{topic}`", "no more messages came")
             positions = found
-            done = [key for key, end in open_ends.items() if positions[key] >= end]
-            if done:
-                consumer.pause(*done)
-            open_ends = {key: end for key, end in open_ends.items() if key not in done}
+            left = {key: end for key, end in open_ends.items() if positions[key] < end}
+            if len(left) < len(open_ends) and left:
+                # Not `pause`: what is parked there is not given back while the last records read are of another
+                # partition (kafka-python 3.0.12, `Fetcher.fetched_records`), and reading stands still for good.
+                consumer.assign(list(left))
+            open_ends = left
 
     def _describe(self, topic: str) -> dict[str, Any] | None:
         from kafka import errors

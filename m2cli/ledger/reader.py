@@ -15,7 +15,7 @@ from m2cli.visits import Watermark, no_partitions
 from m2cli.visits.watermarks import PARTITION_SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -67,12 +67,21 @@ class LedgerReader:
         """The batch of that number."""
         return self._batches("WHERE number = ?", number)[0]
 
+    def list_plans(self, batch: LedgerBatch) -> list[Mapping[str, Any]]:
+        """The plans of all steps of a batch that is planned, in order; of most batches there is one."""
+        further = self._ask("SELECT plan FROM step WHERE batch_number = ? ORDER BY number", batch.number)
+        return [batch.plan, *(json.loads(plan) for (plan,) in further)]
+
     def list_batches(self, count: int = -1, *, kinds: Iterable[str] = ()) -> list[LedgerBatch]:
         """The last `count` batches that were committed, or all, the oldest first."""
         names = list(kinds)
         of_kinds = f"AND kind IN ({', '.join('?' * len(names))})" if names else ""
         where = f"WHERE state IN ('committed', 'published') {of_kinds} ORDER BY number DESC LIMIT ?"
         return self._batches(where, *names, count)[::-1]
+
+    def find_last_number(self) -> int:
+        """The number of the last batch that was planned, whatever became of it; 0 before the first."""
+        return int(self._ask("SELECT coalesce(max(number), 0) FROM batch")[0][0])
 
     def count_batches(self) -> int:
         """How many batches have been committed."""

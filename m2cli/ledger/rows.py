@@ -32,7 +32,10 @@ class LedgerBatch:
 
 
 class RowOfPart(NamedTuple):
-    """A part of a source, and how far it has been read; `marks` are (start, end, digest)."""
+    """A part of a source, and how far it has been read; `marks` are (start, end, digest).
+
+    Of a topic a partition is a part: `part_id` is what it is called, `name` the topic's id, `position` an offset.
+    """
 
     part_id: str
     name: str

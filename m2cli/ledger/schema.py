@@ -108,6 +108,14 @@ MIGRATIONS = (
         value INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE step (                      -- what a batch that is done in steps reads in those after the first
+        batch_number INTEGER NOT NULL REFERENCES batch,
+        number INTEGER NOT NULL,             -- from 1; the plan of step 0 is the batch's
+        plan TEXT NOT NULL,                  -- JSON, written before any work of the step
+        PRIMARY KEY (batch_number, number)
+    ) WITHOUT ROWID;
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -29,13 +29,18 @@ class Ledger(LedgerReader):
     def plan(self, kind: str, plan_time: datetime, content: Mapping[str, Any]) -> LedgerBatch:
         """Write the plan of the next batch. Raises `UnwritableSinkError` if the disk does not take it."""
         with self._transaction():
-            number = 1 + (self._ask("SELECT max(number) FROM batch")[0][0] or 0)
+            number = 1 + self.find_last_number()
             batch_id = f"{self.pipeline}-{number:06d}"
             self._connection.execute(
                 "INSERT INTO batch (number, batch_id, kind, state, plan_time, plan) VALUES (?, ?, ?, 'planned', ?, ?)",
                 (number, batch_id, kind, to_text(plan_time), json.dumps(content)),
             )
         return self.find_batch(number)
+
+    def plan_step(self, batch: LedgerBatch, number: int, content: Mapping[str, Any]) -> None:
+        """Write the plan of a further step of `batch`, which is planned; `number` counts from 1."""
+        with self._transaction():
+            self._connection.execute("INSERT INTO step VALUES (?, ?, ?)", (batch.number, number, json.dumps(content)))
 
     def drop(self, batch: LedgerBatch, reason: str, now: datetime) -> None:
         """Give up a batch that is planned and whose input is no longer there; nothing of it was committed."""
@@ -44,6 +49,7 @@ class Ledger(LedgerReader):
                 "UPDATE batch SET state = 'dropped', end_time = ?, facts = ? WHERE number = ? AND state = 'planned'",
                 (to_text(now), json.dumps({"dropped_because": reason}), batch.number),
             )
+            self._forget_steps(batch)
 
     def commit(self, batch: LedgerBatch, changes: Changes, now: datetime) -> None:
         """Everything that `batch` changes, at once. Raises `UnwritableSinkError` if the disk does not take it."""
@@ -59,6 +65,7 @@ class Ledger(LedgerReader):
                 self._put_files(changes.files)
             self._put_lake_files(changes, batch, now)
             self._put_totals(changes.facts)
+            self._forget_steps(batch)
 
     def mark_published(self, batch: LedgerBatch) -> None:
         """Note that the lake shows what `batch` committed; if this is lost, the lake is shown once more."""
@@ -71,6 +78,10 @@ class Ledger(LedgerReader):
             self._connection.executemany(
                 "DELETE FROM lake_file WHERE path = ? AND replaced_by IS NOT NULL", [(path,) for path in paths]
             )
+
+    def _forget_steps(self, batch: LedgerBatch) -> None:
+        # There is one a second, and nobody asks for them once all that they lead to is committed.
+        self._connection.execute("DELETE FROM step WHERE batch_number = ?", (batch.number,))
 
     def _put_progress(self, progress: Progress) -> None:
         W = progress.W

@@ -2,6 +2,24 @@
 
 from m2cli.pipeline.lines import PipelineError
 from m2cli.pipeline.load import load_pipeline
-from m2cli.pipeline.rule import AccessLogSource, EventsSource, PipelineRule, Source
+from m2cli.pipeline.rule import (
+    AccessLogSource,
+    EventsSource,
+    FileSource,
+    KafkaSource,
+    PipelineRule,
+    Source,
+    TopicsRule,
+)
 
-__all__ = ["AccessLogSource", "EventsSource", "PipelineError", "PipelineRule", "Source", "load_pipeline"]
+__all__ = [
+    "AccessLogSource",
+    "EventsSource",
+    "FileSource",
+    "KafkaSource",
+    "PipelineError",
+    "PipelineRule",
+    "Source",
+    "TopicsRule",
+    "load_pipeline",
+]

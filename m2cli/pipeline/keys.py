@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from m2cli.errors import UsageError
+from m2cli.errors import UnknownNameError, UsageError
 from m2cli.files.rule import FileRule
+from m2cli.kafka.rule import LIBRARIES, SASL_MECHANISMS, SECURITY_PROTOCOLS
 from m2cli.logs.read import LogRule
-from m2cli.pipeline.kinds import DURATION, GLOBS, PATH, REJECT_LIMIT, SIZE, TABLE, TEXT, TEXTS, Kind
-from m2cli.pipeline.rule import check_memory, check_metrics, check_name, check_paths, check_time
+from m2cli.pipeline.kinds import DURATION, GLOBS, PATH, PLACE, REJECT_LIMIT, SIZE, TABLE, TEXT, TEXTS, Kind
+from m2cli.pipeline.rule import (
+    EARLIEST,
+    KafkaSource,
+    check_every,
+    check_memory,
+    check_metrics,
+    check_name,
+    check_paths,
+    check_time,
+    check_topic,
+)
 from m2cli.stages.redaction import RedactionRule
 from m2cli.stages.visitors import VisitorRule
 from m2cli.visits import VisitRule
@@ -19,7 +30,7 @@ from m2cli.visits import VisitRule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACCESS_LOG, EVENTS = "access_log", "events"
+ACCESS_LOG, EVENTS, KAFKA = "access_log", "events", "kafka"
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
@@ -28,7 +39,7 @@ class Key:
     """One setting. `default` is as a person would write it; None: there is none, and absent means absent.
 
     `sample` is a value as TOML has it, where the default does not show how it is written. `check` raises
-    `UsageError` for a value that is written well and cannot be; `of_type`: of these sources only.
+    `UsageError` for a value that is written well and cannot be; `of_types`: of these sources only.
     """
 
     section: str
@@ -38,7 +49,7 @@ class Key:
     default: str | None = None
     sample: str = ""
     is_required: bool = False
-    of_type: str | None = None
+    of_types: tuple[str, ...] = ()
     check: Callable[[Any], object] = lambda value: value
 
     @property
@@ -60,6 +71,18 @@ def _check_format(name: str) -> None:
     LogRule(format=name)
 
 
+def _check_name(kind: str, known: tuple[str, ...]) -> Callable[[str], object]:
+    def check(name: str) -> None:
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+
+    return check
+
+
+def _check_start(start: str) -> None:
+    KafkaSource(name="", topic="any", start=start)
+
+
 def _check_hosts(hosts: tuple[str, ...]) -> None:
     if wrong := [host for host in hosts if not _HOST.fullmatch(host)]:
         raise UsageError(f"`{wrong[0]}` is no host; write its name alone, as `shop.example`")
@@ -71,6 +94,7 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 _pipeline, _source = partial(Key, section="pipeline"), partial(Key, section="source")
 _visit = partial(Key, section="visit", kind=DURATION)
+_kafka, _topics = partial(Key, section="kafka", kind=TEXT), partial(Key, section="topics", kind=TEXT)
 
 KEYS = (
     _pipeline(
@@ -113,34 +137,60 @@ KEYS = (
         check=check_time,
         meaning="How long a replaced file stays for those who read by an earlier snapshot.",
     ),
+    _pipeline(
+        name="lake_every",
+        kind=DURATION,
+        default="15m",
+        check=check_every,
+        meaning="How often `m2 run --follow` writes to the lake; to the topics it writes every second.",
+    ),
     _source(
         name="type",
         kind=TEXT,
         sample='"access_log"',
         is_required=True,
         meaning="`access_log`: logs that are followed as they grow and rotate; "
-        "`events`: event files, Parquet, NDJSON or CSV, each taken whole once it is complete.",
+        "`events`: event files, Parquet, NDJSON or CSV, each taken whole once it is complete; "
+        "`kafka`: a topic of Avro or JSON messages.",
     ),
     _source(
         name="paths",
         kind=GLOBS,
         sample='["logs/access.log*"]',
         is_required=True,
+        of_types=(ACCESS_LOG, EVENTS),
         check=check_paths,
         meaning="Files, folders and globs, one or a list; what is not there yet is waited for.",
+    ),
+    _source(
+        name="topic",
+        kind=TEXT,
+        sample='"measurements"',
+        is_required=True,
+        of_types=(KAFKA,),
+        check=check_topic,
+        meaning="The topic; each of its partitions is one of the pipeline's.",
     ),
     _source(
         name="name",
         kind=TEXT,
         sample='"web"',
         meaning="What the source is called, and `source` in the events of files that say none; "
-        "by default its first path as written.",
+        "by default its first path as written, or its topic.",
+    ),
+    _source(
+        name="start",
+        kind=TEXT,
+        default=EARLIEST,
+        of_types=(KAFKA,),
+        check=_check_start,
+        meaning="Where a partition begins of which nothing was read yet: `earliest` or `latest`.",
     ),
     _source(
         name="format",
         kind=TEXT,
         default="combined",
-        of_type=ACCESS_LOG,
+        of_types=(ACCESS_LOG,),
         check=_check_format,
         meaning="How the log's lines are written: `combined` or `common`.",
     ),
@@ -148,7 +198,7 @@ KEYS = (
         name="map",
         kind=TABLE,
         sample='{ event_time = "ts" }',
-        of_type=EVENTS,
+        of_types=(EVENTS, KAFKA),
         check=lambda mapping: FileRule(mapping=mapping),
         meaning="The event's column, and the file's that holds it, where the names differ.",
     ),
@@ -156,7 +206,7 @@ KEYS = (
         name="time_zone",
         kind=TEXT,
         default="UTC",
-        of_type=EVENTS,
+        of_types=(EVENTS,),
         check=lambda zone: FileRule(time_zone=zone),
         meaning="The zone of times that name none.",
     ),
@@ -213,6 +263,71 @@ KEYS = (
         check=_check_hosts,
         meaning="The shop's own hosts, whose subdomains are its own too; by default those whose pages were visited.",
     ),
+    _kafka(
+        name="bootstrap_servers",
+        kind=TEXTS,
+        sample='["kafka-1:9092", "kafka-2:9092"]',
+        meaning="Some of the cluster's servers; the others are found.",
+    ),
+    _kafka(
+        name="library",
+        default=LIBRARIES[0],
+        check=_check_name("Kafka library", LIBRARIES),
+        meaning="The client: `kafka-python`, or for volume `librdkafka`; `pip install 'm2cli[librdkafka]'` brings it.",
+    ),
+    _kafka(
+        name="schemas",
+        kind=PLACE,
+        sample='"schemas"',
+        meaning="The Avro schemas that messages are written by: a folder of `.avsc` files, see `m2 schema`, or the URL "
+        "of a registry that speaks as Confluent's does.",
+    ),
+    _kafka(
+        name="security_protocol",
+        default=SECURITY_PROTOCOLS[0],
+        check=_check_name("security protocol", SECURITY_PROTOCOLS),
+        meaning="`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.",
+    ),
+    _kafka(
+        name="sasl_mechanism",
+        sample='"SCRAM-SHA-512"',
+        check=_check_name("SASL mechanism", SASL_MECHANISMS),
+        meaning="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.",
+    ),
+    _kafka(name="sasl_username", sample='"m2"', meaning="Who m2 is."),
+    _kafka(
+        name="sasl_password",
+        sample='"${M2_KAFKA_PASSWORD}"',
+        meaning="Its password; better filled from the environment than written here.",
+    ),
+    _kafka(name="ssl_cafile", kind=PATH, sample='"ca.pem"', meaning="Whose signature on the servers is trusted."),
+    _kafka(name="ssl_certfile", kind=PATH, sample='"m2.pem"', meaning="The certificate that m2 shows."),
+    _kafka(name="ssl_keyfile", kind=PATH, sample='"m2.key"', meaning="Its key."),
+    _kafka(
+        name="timeout",
+        kind=DURATION,
+        default="30s",
+        meaning="How long the cluster may say nothing before it counts as away.",
+    ),
+    _topics(
+        name="tagged_events",
+        sample='"tagged_events"',
+        check=check_topic,
+        meaning="The topic that every event goes to as soon as W has passed it, with its final visit id.",
+    ),
+    _topics(
+        name="ends_of_visit",
+        sample='"ends_of_visit"',
+        check=check_topic,
+        meaning="The topic that every end of visit goes to.",
+    ),
+    _topics(
+        name="group",
+        sample='"m2-shop"',
+        check=check_topic,
+        meaning="The transactional id, and the consumer group that says how far the pipeline has come; no other may "
+        "have it; by default `m2-` and the pipeline's name.",
+    ),
     Key(
         section="redaction",
         name="names",
@@ -234,4 +349,4 @@ def header(section: str) -> str:
     return f"[[{section}]]" if section == SOURCE else f"[{section}]"
 
 
-__all__ = ["ACCESS_LOG", "EVENTS", "KEYS", "SECTIONS", "SOURCE", "Key", "header"]
+__all__ = ["ACCESS_LOG", "EVENTS", "KAFKA", "KEYS", "SECTIONS", "SOURCE", "Key", "header"]

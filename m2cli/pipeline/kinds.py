@@ -26,6 +26,10 @@ def _read_path(text: str, base: Path) -> Path:
     return Path(_join(text, str(base)))
 
 
+def _read_place(text: str, base: Path) -> str:
+    return text if _URL.match(text) else _join(text, str(base))
+
+
 def _read_glob(text: str, base: Path) -> str:
     """The folder of the file may have signs in its name that a glob would obey."""
     return _join(text, escape(str(base)))
@@ -57,6 +61,8 @@ TEXT = Kind()
 TEXTS = Kind(is_list=True)
 TABLE = Kind(is_table=True)
 PATH = Kind(read=_read_path)
+PLACE = Kind(read=_read_place)
+"""A folder, or a URL."""
 GLOBS = Kind(read=_read_glob, is_list=True)
 DURATION = Kind(read=lambda text, _: parse_duration(text), is_number=True)
 SIZE = Kind(read=lambda text, _: parse_size(text), is_number=True)

@@ -10,10 +10,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from m2cli.errors import UnknownNameError, UnreadableSourceError, UsageError
+from m2cli.kafka import KafkaRule
 from m2cli.pipeline.fill import fill_text
-from m2cli.pipeline.keys import ACCESS_LOG, EVENTS, KEYS, SECTIONS, SOURCE, Key, header
+from m2cli.pipeline.keys import ACCESS_LOG, EVENTS, KAFKA, KEYS, SECTIONS, SOURCE, Key, header
 from m2cli.pipeline.lines import PipelineError, Place, find_line, find_lines, find_syntax_error
-from m2cli.pipeline.rule import AccessLogSource, EventsSource, PipelineRule, Source, check_source
+from m2cli.pipeline.rule import (
+    AccessLogSource,
+    EventsSource,
+    KafkaSource,
+    PipelineRule,
+    Source,
+    TopicsRule,
+    check_kafka,
+    check_source,
+)
 from m2cli.stages.causes import CauseRule
 from m2cli.stages.countries import CountryRule
 from m2cli.stages.enrich import EnrichRule
@@ -26,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-SOURCE_TYPES = (ACCESS_LOG, EVENTS)
+SOURCE_TYPES = (ACCESS_LOG, EVENTS, KAFKA)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _IN_FILE = {key.full_name: key for key in KEYS if key.section != SOURCE}
 
@@ -70,14 +80,19 @@ class _File:
             self._complete((section,), values, SECTIONS[section].values())
         tables = self.document.get(SOURCE, [])
         if not tables:
-            raise self._error((), "no [[source]]; a pipeline has at least one, with `type` and `paths`")
+            raise self._error((), "no [[source]]; a pipeline has at least one, with `type` and `paths` or `topic`")
         sources: list[Source] = []
         for number, table in enumerate(tables):
             source = self._read_source((SOURCE, number), table)
             with self._naming((SOURCE, number)):
                 check_source(source, sources, settings["pipeline"]["lake"])
             sources.append(source)
-        return _build(self.folder / self.path.name, settings, sources)
+        with self._naming(("kafka",)):
+            kafka = _build_kafka(settings["kafka"])
+        with self._naming(("topics",)):
+            topics = _build_topics(settings["topics"], settings["pipeline"]["name"])
+            check_kafka(kafka, sources, topics)
+        return _build(self.folder / self.path.name, settings, sources, kafka=kafka, topics=topics)
 
     def _check_sections(self) -> None:
         for section, table in self.document.items():
@@ -125,11 +140,16 @@ class _File:
         with self._naming((*place, "type")):
             if of_type not in SOURCE_TYPES:
                 raise UnknownNameError("source type", of_type, SOURCE_TYPES)
-        fitting = [key for key in keys.values() if key.of_type in (None, of_type)]
+        fitting = [key for key in keys.values() if not key.of_types or of_type in key.of_types]
         if other := [name for name in values if keys[name] not in fitting]:
-            wanted = f"`{other[0]}` is for sources of type `{keys[other[0]].of_type}`, and this is of type `{of_type}`"
+            types = " or ".join(f"`{each}`" for each in keys[other[0]].of_types)
+            wanted = f"`{other[0]}` is for sources of type {types}, and this is of type `{of_type}`"
             raise self._error((*place, other[0]), wanted)
         self._complete(place, values, fitting)
+        if of_type == KAFKA:
+            topic = values["topic"]
+            name, start = values["name"] or topic, values["start"]
+            return KafkaSource(name=name, topic=topic, start=start, mapping=values["map"])
         first = table["paths"] if isinstance(table["paths"], str) else table["paths"][0]
         name, paths = values["name"] or fill_text(first, self.environment), values["paths"]
         if of_type == ACCESS_LOG:
@@ -233,7 +253,24 @@ def _is_tables(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(table, dict) for table in value)
 
 
-def _build(path: Path, settings: Mapping[str, Mapping[str, Any]], sources: Iterable[Source]) -> PipelineRule:
+def _build_kafka(settings: Mapping[str, Any]) -> KafkaRule | None:
+    """How Kafka is reached; None where nothing is said of it."""
+    named: dict[str, Any] = {name: value for name, value in settings.items() if value and name != "schemas"}
+    named |= {name: str(value) for name, value in named.items() if name.startswith("ssl_")}
+    if "bootstrap_servers" not in named:
+        return None
+    return KafkaRule(**named)
+
+
+def _build_topics(settings: Mapping[str, Any], pipeline: str) -> TopicsRule | None:
+    if not settings["tagged_events"] and not settings["ends_of_visit"]:
+        return None
+    return TopicsRule(**{**settings, "group": settings["group"] or f"m2-{pipeline}"})
+
+
+def _build(
+    path: Path, settings: Mapping[str, Mapping[str, Any]], sources: Iterable[Source], **of_kafka: Any
+) -> PipelineRule:
     limits = dict(settings["visit"])
     max_ahead = limits.pop("max_ahead")
     return PipelineRule(
@@ -245,5 +282,7 @@ def _build(path: Path, settings: Mapping[str, Mapping[str, Any]], sources: Itera
         enrichment=EnrichRule(country=CountryRule(**settings["country"])),
         causes=CauseRule(own_hosts=frozenset(settings["causes"]["own_hosts"])),
         redaction=RedactionRule(names=SECRET_NAMES | frozenset(settings["redaction"]["names"])),
+        schemas=settings["kafka"]["schemas"],
+        **of_kafka,
         **settings["pipeline"],
     )

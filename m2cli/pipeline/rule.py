@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from m2cli.errors import UsageError
+from m2cli.errors import UnknownNameError, UsageError
 from m2cli.files.rule import FileRule
 from m2cli.logs.read import LogRule
 from m2cli.settings import format_size
@@ -22,11 +22,15 @@ from m2cli.visits import VisitRule
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from m2cli.kafka import KafkaRule
     from m2cli.settings import RejectLimit
 
+EARLIEST, LATEST = "earliest", "latest"
+STARTS = (EARLIEST, LATEST)
 LEAST_MEMORY = 256 << 20  # the libraries alone take nearly as much
 LONGEST = timedelta(days=36_525)  # as for the limits of a visit
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,52 @@ class EventsSource:
         FileRule(mapping=self.mapping, time_zone=self.time_zone)
 
 
-Source: TypeAlias = AccessLogSource | EventsSource
+@dataclass(frozen=True, kw_only=True)
+class KafkaSource:
+    """A topic, each partition of which is a partition of the pipeline: `topic-0`, `topic-1`, ...
+
+    `start` says where a partition begins that the pipeline has read nothing of: `earliest` or `latest`. `mapping` as
+    in `FileRule`, whose errors are raised; `UsageError` for what is no topic's name, `UnknownNameError` for `start`.
+    """
+
+    name: str
+    topic: str
+    start: str = EARLIEST
+    mapping: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_topic(self.topic)
+        if self.start not in STARTS:
+            raise UnknownNameError("start", self.start, STARTS)
+        FileRule(mapping=self.mapping)
+
+
+FileSource: TypeAlias = AccessLogSource | EventsSource
+Source: TypeAlias = FileSource | KafkaSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicsRule:
+    """The topics that a pipeline writes to, exactly once; either may be left out.
+
+    `group` is the transactional id, and the consumer group that the batch is committed for: one pipeline's alone.
+    Raises `UsageError` for what is no topic's name, and where both are one topic.
+    """
+
+    group: str
+    tagged_events: str | None = None
+    ends_of_visit: str | None = None
+
+    def __post_init__(self) -> None:
+        for topic in self.names:
+            check_topic(topic)
+        if len(self.names) != len(set(self.names)):
+            raise UsageError(f"`{self.tagged_events}` is named twice; ends of visit need a topic of their own")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that are written to."""
+        return tuple(filter(None, (self.tagged_events, self.ends_of_visit)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +140,31 @@ class PipelineRule:
     json_log: Path | None = None
     metrics: Path | None = None
     grace: timedelta = timedelta(hours=1)
+    lake_every: timedelta = timedelta(minutes=15)
+    kafka: KafkaRule | None = None
+    """How Kafka is reached; None where the pipeline has nothing to do with it."""
+    schemas: str | None = None
+    """A folder of Avro schemas, or the URL of a registry."""
+    topics: TopicsRule | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_memory(self.memory)
         check_time(self.max_ahead)
         check_time(self.grace)
+        check_every(self.lake_every)
         if self.metrics:
             check_metrics(self.metrics)
         if not self.sources:
             raise UsageError("a pipeline has at least one source")
         for number, source in enumerate(self.sources):
             check_source(source, self.sources[:number], self.lake)
+        check_kafka(self.kafka, self.sources, self.topics)
+
+    @property
+    def topic_sources(self) -> tuple[KafkaSource, ...]:
+        """The sources that are topics."""
+        return tuple(source for source in self.sources if isinstance(source, KafkaSource))
 
 
 def check_name(name: str) -> None:
@@ -123,6 +185,29 @@ def check_time(duration: timedelta) -> None:
         raise UsageError(f"`{duration}` is out of range; it must be zero or more and at most a hundred years")
 
 
+def check_every(duration: timedelta) -> None:
+    """Raise `UsageError` for less than a second or more than a day."""
+    if not timedelta(seconds=1) <= duration <= timedelta(days=1):
+        raise UsageError(f"`{duration}` is out of range; it must be at least `1s` and at most `24h`")
+
+
+def check_topic(topic: str) -> None:
+    """Raise `UsageError` unless `topic` can be a topic's name."""
+    if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+        raise UsageError(f"`{topic}` is no topic's name; write 1 to 249 letters, digits, `.`, `-` and `_`")
+
+
+def check_kafka(kafka: KafkaRule | None, sources: Sequence[Source], topics: TopicsRule | None) -> None:
+    """Raise `UsageError` where topics are named and no servers, or a topic is both read and written."""
+    read = {source.topic for source in sources if isinstance(source, KafkaSource)}
+    written = topics.names if topics else ()
+    if (read or written) and kafka is None:
+        named = min(read, default=written[0] if written else "")
+        raise UsageError(f"the topic `{named}` is named, and no server; write `bootstrap_servers` below [kafka]")
+    if both := read.intersection(written):
+        raise UsageError(f"the topic `{min(both)}` would be read and written; name another one")
+
+
 def check_metrics(path: Path) -> None:
     """Raise `UsageError` for a file that node exporter's textfile collector passes over."""
     if path.suffix != ".prom":
@@ -139,7 +224,12 @@ def check_source(source: Source, others: Sequence[Source], lake: Path) -> None:
     """Raise `UsageError` where `source` is called as one of `others`, reads what that reads, or reads the lake."""
     if source.name in [other.name for other in others]:
         raise UsageError(f"two sources are called `{source.name}`; give one of them another `name`")
-    read = {path for other in others for path in other.paths}
+    if isinstance(source, KafkaSource):
+        topics = {other.topic for other in others if isinstance(other, KafkaSource)}
+        if source.topic in topics:
+            raise UsageError(f"the topic `{source.topic}` is read by two sources; name it in one of them")
+        return
+    read = {path for other in others if not isinstance(other, KafkaSource) for path in other.paths}
     if twice := [path for path in source.paths if path in read]:
         raise UsageError(f"`{twice[0]}` is read by two sources; name it in one of them")
     if inside := [path for path in source.paths if _may_hold(path, lake)]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,12 +15,13 @@ from m2cli.lake.layout import FILES, OWN_FOLDER, SNAPSHOT, kept_name
 from m2cli.lake.snapshot import read_head, read_snapshot
 from m2cli.lake.verify import NOT_IN_GLOB, NOT_KEPT, NOT_ONE, verify_files
 from m2cli.ledger import find_damage, hold_lock
+from m2cli.runs.batch.broker import Broker
 from m2cli.runs.batch.carry import OPEN_VISITS, PENDING, SEGMENT
 from m2cli.runs.batch.facts import BatchFacts
 from m2cli.runs.batch.site import LAKE_LOCK, LEDGER, refuse_foreign, to_lake_files
 from m2cli.runs.opened import open_pipelines_ledger
 from m2cli.runs.progress import Step, tell_nobody
-from m2cli.runs.reach import Finding, check_database, check_places, check_source, count_places
+from m2cli.runs.reach import Finding, check_database, check_outlets, check_places, check_source, count_places
 from m2cli.runs.status import TOTALS
 
 if TYPE_CHECKING:
@@ -109,9 +110,12 @@ def check_pipeline(
     facts.looked_at.append(_count(count_places(pipeline), "place to write", "places to write"))
     facts.findings += check_places(pipeline)
     facts.findings += check_database(pipeline)
-    for source in pipeline.sources:
-        facts.looked_at.append(f"the source {source.name}")
-        facts.findings += check_source(source, now)
+    with closing(Broker(pipeline)) as broker:
+        for source in pipeline.sources:
+            facts.looked_at.append(f"the source {source.name}")
+            facts.findings += check_source(source, now, broker)
+        facts.looked_at += [f"the topic {name}" for name in (pipeline.topics.names if pipeline.topics else ())]
+        facts.findings += check_outlets(pipeline, broker)
     path = pipeline.lake / OWN_FOLDER / LEDGER
     if path.exists():
         tell(Step("ledger", 0, None, "bytes"))

@@ -1,4 +1,4 @@
-"""Access logs into events and rejects, as files or in a pipe, and nothing more."""
+"""Access logs and topics into events and rejects, as files or in a pipe, and nothing more."""
 
 from __future__ import annotations
 
@@ -41,13 +41,17 @@ def ingest_logs(
     whole, or not at all. Raises `UsageError` for a folder that is not empty, `UnreachableError` for what cannot be
     read or written, `TooManyRejectsError` above `max_rejects` (of a stream, after it was written).
     """
-    pieces = open_input(logs, rule.intake, now=now, tell=tell).pieces
+    return write_pieces(open_input(logs, rule.intake, now=now, tell=tell).pieces, output, rule.max_rejects)
+
+
+def write_pieces(pieces: Iterable[Intake], output: Path | IO[bytes], max_rejects: RejectLimit | None) -> Tally:
+    """Write what was read to `output`, as `ingest_logs` does, whose errors are raised; return the counts."""
     if not isinstance(output, Path):
-        return _write_stream(pieces, output, rule)
-    return _write_folder(pieces, output, rule)
+        return _write_stream(pieces, output, max_rejects)
+    return _write_folder(pieces, output, max_rejects)
 
 
-def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], rule: IngestRule) -> Tally:
+def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], max_rejects: RejectLimit | None) -> Tally:
     tally = Tally()
     for piece in pieces:
         whole_row = [name for name in EVENT_SCHEMA if name in piece.events.columns]
@@ -57,11 +61,11 @@ def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], rule: IngestRule)
         stream.write(buffer.getvalue())
         tally.add(piece)
     stream.flush()
-    tally.check(rule.max_rejects)
+    tally.check(max_rejects)
     return tally
 
 
-def _write_folder(pieces: Iterable[Intake], target: Path, rule: IngestRule) -> Tally:
+def _write_folder(pieces: Iterable[Intake], target: Path, max_rejects: RejectLimit | None) -> Tally:
     tally = Tally()
     with explain_unwritable(target):
         _refuse(target)
@@ -74,7 +78,7 @@ def _write_folder(pieces: Iterable[Intake], target: Path, rule: IngestRule) -> T
                 _write(piece.events, folder / "events", number)
                 _write(piece.rejects, folder / "rejects", number)
                 tally.add(piece)
-            tally.check(rule.max_rejects)
+            tally.check(max_rejects)
             for each in (folder / "events", folder / "rejects", folder):
                 sync_folder(each)
             _refuse(target)

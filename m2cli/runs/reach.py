@@ -14,6 +14,7 @@ from m2cli.errors import ExitCode, M2Error, UnwritableSinkError
 from m2cli.files.find import examine_file
 from m2cli.files.listing import list_followed
 from m2cli.files.read import FileRule, check_columns, read_events
+from m2cli.kafka import OffsetRule, follow_topic
 from m2cli.lake.layout import FILES, MANIFESTS, OWN_FOLDER, TABLES, UNFINISHED_SUFFIX
 from m2cli.lake.links import explain_unlinkable
 from m2cli.lake.write import explain_unwritable
@@ -21,7 +22,7 @@ from m2cli.logs.listing import list_logs
 from m2cli.logs.look import OpenLog
 from m2cli.logs.read import LogRule, open_access_log
 from m2cli.logs.streams import CutError
-from m2cli.pipeline import AccessLogSource
+from m2cli.pipeline import AccessLogSource, KafkaSource
 from m2cli.runs.batch.carry import CARRIED_FOLDER
 from m2cli.runs.intake import Tally
 from m2cli.stages.countries import add_country
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from m2cli.pipeline import EventsSource, PipelineRule, Source
+    from m2cli.pipeline import EventsSource, FileSource, PipelineRule, Source
+    from m2cli.runs.batch.broker import Broker
 
 P = ParamSpec("P")
 
@@ -63,8 +65,33 @@ def count_places(pipeline: PipelineRule) -> int:
     return 1 + sum(place is not None for place in (pipeline.log, pipeline.json_log, pipeline.metrics))
 
 
-def check_source(source: Source, now: datetime) -> Iterator[Finding]:
+def check_source(source: Source, now: datetime, broker: Broker) -> Iterator[Finding]:
     """What hinders `source` from being read, or being read as what it is said to be; of one file the beginning."""
+    if isinstance(source, KafkaSource):
+        return _check_topic(source, broker)
+    return _check_files(source, now)
+
+
+def check_outlets(pipeline: PipelineRule, broker: Broker) -> Iterator[Finding]:
+    """What hinders the topics of `pipeline` from being written; nothing is written, and nobody shut out."""
+    for topic in pipeline.topics.names if pipeline.topics else ():
+        yield from _refused(broker.describe, topic)
+
+
+def _check_topic(source: KafkaSource, broker: Broker) -> Iterator[Finding]:
+    tally = Tally()
+    try:
+        facts = broker.describe(source.topic)
+        planned = follow_topic(facts, {}, OffsetRule(most_count=_LINES)).planned
+        for piece in broker.read(planned, source):
+            tally.add(piece)
+    except M2Error as error:
+        yield Finding(str(error), error.exit_code)
+        return
+    yield from _judge(tally, f"messages of the topic `{source.topic}`", "are the `schemas` and the `map` those")
+
+
+def _check_files(source: FileSource, now: datetime) -> Iterator[Finding]:
     is_log = isinstance(source, AccessLogSource)
     listing = list_logs(source.paths) if is_log else list_followed(source.paths)
     for warning in listing.warnings:
@@ -96,7 +123,7 @@ def _refused(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> It
         yield Finding(str(error), error.exit_code)
 
 
-def _check_beginning(path: str, source: Source, now: datetime) -> Iterator[Finding]:
+def _check_beginning(path: str, source: FileSource, now: datetime) -> Iterator[Finding]:
     tally = Tally()
     try:
         if isinstance(source, AccessLogSource):
@@ -106,15 +133,19 @@ def _check_beginning(path: str, source: Source, now: datetime) -> Iterator[Findi
     except M2Error as error:
         yield Finding(str(error), error.exit_code)
         return
+    setting = "format" if isinstance(source, AccessLogSource) else "map"
+    yield from _judge(tally, f"lines of `{path}`", f"is it the `{setting}`")
+
+
+def _judge(tally: Tally, what: str, question: str) -> Iterator[Finding]:
+    """Whether enough of what was read are events."""
     count = tally.read_count - tally.ignored_count
     if not count or tally.event_count >= _FEW * count:
         return
     reason, _ = tally.commonest[0]
     of_all = "none" if not tally.event_count else f"only {tally.event_count:,}"
-    setting = "format" if isinstance(source, AccessLogSource) else "map"
     yield Finding(
-        f"{of_all} of the first {count:,} lines of `{path}` are events (mostly: {reason}); "
-        f"is it the `{setting}` that the pipeline says?",
+        f"{of_all} of the first {count:,} {what} are events (mostly: {reason}); {question} that the pipeline says?",
         ExitCode.OK if tally.event_count else ExitCode.USAGE,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 from m2cli.errors import UnwritableSinkError, UsageError
 from m2cli.sample.catalogue import make_tables
 from m2cli.sample.dress import as_events, dress_events
@@ -16,10 +18,8 @@ from m2cli.sample.record import Record
 from m2cli.sample.traps import count_journeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import polars as pl
 
     from m2cli.sample.library import Library
     from m2cli.sample.rule import SampleRule
@@ -66,6 +66,12 @@ def make_sample(directory: Path, rule: SampleRule, tell: Callable[[int], None] |
     visitors = plan.select("visitor", "is_robot").n_unique()
     traps = {name: count_journeys(name, rule) for name in library.traps}
     return SampleFacts(rule.events, visitors, counts, traps, files)
+
+
+def read_sample(directory: Path) -> Iterator[pl.DataFrame]:
+    """The events of the sample in `directory`, file by file, in the order in which they arrived."""
+    for path in sorted((directory / EVENTS).iterdir()):
+        yield pl.read_parquet(path)
 
 
 def _refuse_taken(directory: Path) -> None:

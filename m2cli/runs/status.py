@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from m2cli.errors import M2Error
 from m2cli.files.listing import list_followed
+from m2cli.kafka import name_partition
 from m2cli.lake.layout import OWN_FOLDER
 from m2cli.ledger import Progress, find_holder
 from m2cli.logs.listing import list_logs
-from m2cli.pipeline import AccessLogSource
+from m2cli.pipeline import AccessLogSource, KafkaSource
+from m2cli.runs.batch.broker import Broker
 from m2cli.runs.batch.facts import BatchFacts
 from m2cli.runs.batch.site import LEDGER, RUN_LOCK, refuse_foreign
 from m2cli.runs.opened import open_pipelines_ledger
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from m2cli.ledger import LedgerBatch, LedgerReader, RowOfFile, RowOfPart
-    from m2cli.pipeline import PipelineRule, Source
+    from m2cli.pipeline import FileSource, PipelineRule
 
 # Sums over all batches, by what `BatchFacts` calls them.
 TOTALS = (
@@ -63,6 +67,16 @@ class SourceStatus(NamedTuple):
     copy of what was read counts until the next batch has looked into it."""
 
 
+class TopicStatus(NamedTuple):
+    """What of a topic has been read, and what is there, in offsets; of those that transactions left no message is."""
+
+    name: str
+    partition_count: int
+    read_count: int
+    behind_count: int | None
+    """None where the cluster cannot be asked."""
+
+
 class BatchStatus(NamedTuple):
     """A batch that was committed."""
 
@@ -99,6 +113,8 @@ class Status:
     totals: dict[str, int]
     partitions: tuple[PartitionStatus, ...]
     sources: tuple[SourceStatus, ...]
+    """Of logs and event files."""
+    topics: tuple[TopicStatus, ...]
     batches: tuple[BatchStatus, ...]
     """The last ones, the oldest first."""
     unfinished: tuple[Unfinished, ...]
@@ -132,8 +148,10 @@ def read_status(pipeline: PipelineRule, *, batch_count: int = 10) -> Status:
             known = _ask(ledger, batch_count)
     else:
         refuse_foreign(pipeline.lake)
-    sources = [_look(source, known) for source in pipeline.sources]
-    return _put_together(pipeline, known, sources, is_running=find_holder(own / RUN_LOCK) is not None)
+    sources = [_look(source, known) for source in pipeline.sources if not isinstance(source, KafkaSource)]
+    with closing(Broker(pipeline)) as broker:
+        topics = [_look_at_topic(source, known, broker) for source in pipeline.topic_sources]
+    return _put_together(pipeline, known, sources, topics, is_running=find_holder(own / RUN_LOCK) is not None)
 
 
 def _ask(ledger: LedgerReader, batch_count: int) -> _Known:
@@ -150,7 +168,11 @@ def _ask(ledger: LedgerReader, batch_count: int) -> _Known:
 
 
 def _put_together(
-    pipeline: PipelineRule, known: _Known | None, sources: Sequence[tuple[SourceStatus, tuple[str, ...]]], **now: Any
+    pipeline: PipelineRule,
+    known: _Known | None,
+    sources: Sequence[tuple[SourceStatus, tuple[str, ...]]],
+    topics: Sequence[tuple[TopicStatus, tuple[str, ...]]],
+    **now: Any,
 ) -> Status:
     batches = tuple(
         BatchStatus(batch.batch_id, batch.kind, batch.end_time, BatchFacts.from_json(batch.facts))
@@ -158,7 +180,7 @@ def _put_together(
     )
     last_run = BatchFacts.from_json(known.last_run[0].facts) if known and known.last_run else BatchFacts()
     of_last_batch = batches[-1].facts.warnings if batches else ()
-    unseen = (text for _, warnings in sources for text in warnings)
+    unseen = (text for _, warnings in (*sources, *topics) for text in warnings)
     return Status(
         pipeline=pipeline.name,
         lake=pipeline.lake,
@@ -171,6 +193,7 @@ def _put_together(
         totals=known.totals if known else dict.fromkeys(TOTALS, 0),
         partitions=_list_partitions(known.progress) if known else (),
         sources=tuple(status for status, _ in sources),
+        topics=tuple(status for status, _ in topics),
         batches=batches,
         unfinished=tuple(
             Unfinished(batch.batch_id, batch.kind, batch.state, batch.plan_time)
@@ -199,7 +222,23 @@ def _list_partitions(progress: Progress) -> tuple[PartitionStatus, ...]:
     )
 
 
-def _look(source: Source, known: _Known | None) -> tuple[SourceStatus, tuple[str, ...]]:
+def _look_at_topic(source: KafkaSource, known: _Known | None, broker: Broker) -> tuple[TopicStatus, tuple[str, ...]]:
+    """How far a topic has been read, and what there is of it."""
+    parts = {part.part_id: part for part in (known.parts if known else ()) if part.path == source.topic}
+    read_count = sum(part.position for part in parts.values())
+    try:
+        facts = broker.describe(source.topic)
+    except M2Error as error:
+        return TopicStatus(source.name, len(parts), read_count, None), (str(error),)
+    behind_count = 0
+    for partition in facts.partitions:
+        part = parts.get(name_partition(source.topic, partition.partition))
+        position = part.position if part and part.name == facts.topic_id else partition.first_offset
+        behind_count += max(partition.end_offset - max(position, partition.first_offset), 0)
+    return TopicStatus(source.name, len(facts.partitions), read_count, behind_count), ()
+
+
+def _look(source: FileSource, known: _Known | None) -> tuple[SourceStatus, tuple[str, ...]]:
     """What there is of `source`, and what could not be looked at."""
     rows = [row for row in (known.files if known else ()) if row.source_name == source.name]
     is_log = isinstance(source, AccessLogSource)
@@ -215,7 +254,7 @@ def _look(source: Source, known: _Known | None) -> tuple[SourceStatus, tuple[str
     return status, listing.warnings
 
 
-def _is_of(part: RowOfPart, source: Source, rows: Sequence[RowOfFile]) -> bool:
+def _is_of(part: RowOfPart, source: FileSource, rows: Sequence[RowOfFile]) -> bool:
     """Whether `part` was read from `source`: by the file that holds it, or by where it was when it was read."""
     if part.source == source.name or part.part_id in {row.part_id for row in rows}:
         return True

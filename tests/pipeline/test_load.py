@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from m2cli.errors import ExitCode, UnknownNameError, UnreadableSourceError, UsageError
-from m2cli.pipeline import AccessLogSource, EventsSource, PipelineError, PipelineRule, load_pipeline
+from m2cli.kafka import KafkaRule
+from m2cli.pipeline import (
+    AccessLogSource,
+    EventsSource,
+    KafkaSource,
+    PipelineError,
+    PipelineRule,
+    TopicsRule,
+    load_pipeline,
+)
 from m2cli.pipeline.keys import KEYS, SECTIONS, SOURCE, header
 from m2cli.settings import RejectLimit
 from m2cli.stages.redaction import SECRET_NAMES, RedactionRule
@@ -33,6 +42,7 @@ log = "/var/log/m2/shop.log"
 json_log = "shop.ndjson"
 metrics = "shop.prom"
 grace = "90s"
+lake_every = "10m"
 [[source]]
 type = "access_log"
 paths = ["logs/access.log*", "/mnt/web2/access.log"]
@@ -43,6 +53,26 @@ type = "events"
 paths = ["${DROP}/*.parquet", "more"]
 map = { event_time = "ts", visitor_id = "user" }
 time_zone = "Europe/Amsterdam"
+[[source]]
+type = "kafka"
+topic = "measurements"
+start = "latest"
+[kafka]
+bootstrap_servers = ["one:9092", "two:9093"]
+library = "librdkafka"
+schemas = "https://registry.example"
+security_protocol = "SASL_SSL"
+sasl_mechanism = "PLAIN"
+sasl_username = "m2"
+sasl_password = "${SESAME}"
+ssl_cafile = "ca.pem"
+ssl_certfile = "m2.pem"
+ssl_keyfile = "/etc/m2/m2.key"
+timeout = "10s"
+[topics]
+tagged_events = "tagged"
+ends_of_visit = "ends"
+group = "shop"
 [visit]
 inactivity = "20m"
 max_duration = "6h"
@@ -87,7 +117,7 @@ def test_name_lake_and_one_source_are_enough(tmp_path: Path) -> None:
 
 
 def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
-    rule = load(tmp_path, FULL, DROP="/srv/drop")
+    rule = load(tmp_path, FULL, DROP="/srv/drop", SESAME="s")
     assert (rule.name, rule.lake, rule.memory) == ("Shop_1-a", tmp_path.parent / "lake", 512 << 20)
     assert rule.sources == (
         AccessLogSource(name="web", paths=(f"{tmp_path}/logs/access.log*", "/mnt/web2/access.log"), format="common"),
@@ -97,7 +127,22 @@ def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
             mapping={"event_time": "ts", "visitor_id": "user"},
             time_zone="Europe/Amsterdam",
         ),
+        KafkaSource(name="measurements", topic="measurements", start="latest"),
     )
+    assert rule.kafka == KafkaRule(
+        bootstrap_servers=("one:9092", "two:9093"),
+        library="librdkafka",
+        security_protocol="SASL_SSL",
+        sasl_mechanism="PLAIN",
+        sasl_username="m2",
+        sasl_password="s",
+        ssl_cafile=str(tmp_path / "ca.pem"),
+        ssl_certfile=str(tmp_path / "m2.pem"),
+        ssl_keyfile="/etc/m2/m2.key",
+        timeout=timedelta(seconds=10),
+    )
+    assert rule.topics == TopicsRule(tagged_events="tagged", ends_of_visit="ends", group="shop")
+    assert (rule.schemas, rule.lake_every) == ("https://registry.example", timedelta(minutes=10))
     assert rule.visit == VisitRule(
         inactivity=timedelta(minutes=20),
         max_duration=timedelta(hours=6),
@@ -121,22 +166,42 @@ def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
 
 
 def test_the_full_file_sets_every_key_to_something_else_than_its_default(tmp_path: Path) -> None:
-    full, least = load(tmp_path, FULL, DROP="d"), load(tmp_path, LEAST)
+    full, least = load(tmp_path, FULL, DROP="d", SESAME="s"), load(tmp_path, LEAST)
     same = [field.name for field in fields(full) if getattr(full, field.name) == getattr(least, field.name)]
     assert same == ["path"]
     assert all(f"\n{key.name} = " in FULL for key in KEYS)
 
 
+SASL = {
+    "security_protocol": 'security_protocol = "SASL_SSL"',
+    "sasl_mechanism": 'sasl_mechanism = "PLAIN"',
+    "sasl_username": 'sasl_username = "m2"',
+    "sasl_password": 'sasl_password = "s"',
+}
+TLS = {
+    "security_protocol": 'security_protocol = "SSL"',
+    "ssl_certfile": 'ssl_certfile = "m2.pem"',
+    "ssl_keyfile": 'ssl_keyfile = "m2.key"',
+}
+NEEDED_TOGETHER = dict.fromkeys(("sasl_mechanism", "sasl_username", "sasl_password"), SASL) | dict.fromkeys(
+    ("ssl_cafile", "ssl_certfile", "ssl_keyfile"), TLS
+)
+
+
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.full_name)
 def test_the_example_of_a_setting_is_one(tmp_path: Path, key) -> None:  # type: ignore[no-untyped-def]  # a Key
     own = f"{key.name} = {key.example}"
+    of_type = [*key.of_types, "access_log"][0]
+    where = {"topic": 'topic = "t"'} if of_type == "kafka" else {"paths": 'paths = "logs/*"'}
     needed = {
         "pipeline": {"name": 'name = "shop"', "lake": 'lake = "lake"'},
-        "source": {"type": f'type = "{key.of_type or "access_log"}"', "paths": 'paths = "logs/*"'},
+        "source": {"type": f'type = "{of_type}"', **where},
+        "kafka": NEEDED_TOGETHER.get(key.name, {}) | {"bootstrap_servers": 'bootstrap_servers = "host:9092"'},
+        "topics": {"tagged_events": 'tagged_events = "tagged"'},
     }
     sections = needed | {key.section: {**needed.get(key.section, {}), key.name: own}}
     text = "\n".join("\n".join([header(section), *lines.values(), ""]) for section, lines in sections.items())
-    assert load(tmp_path, text)
+    assert load(tmp_path, text, M2_KAFKA_PASSWORD="s")
 
 
 WRONG = {
@@ -238,7 +303,28 @@ WRONG = {
     ),
     "a map of access logs": (
         LEAST + 'map = { event_time = "ts" }',
-        "7: `map` is for sources of type `events`, and this is of type `access_log`",
+        "7: `map` is for sources of type `events` or `kafka`, and this is of type `access_log`",
+    ),
+    "a topic and no server": (
+        LEAST.replace("access_log", "kafka").replace("paths", "topic").replace("logs/access.log*", "t"),
+        "the topic `t` is named, and no server; write `bootstrap_servers` below [kafka]",
+    ),
+    "a topic that is read and written": (
+        LEAST.replace("access_log", "kafka").replace("paths", "topic").replace("logs/access.log*", "t")
+        + '[kafka]\nbootstrap_servers = "host:9092"\n[topics]\ntagged_events = "t"',
+        "9: the topic `t` would be read and written; name another one",
+    ),
+    "a topic for both outputs": (
+        LEAST + '[kafka]\nbootstrap_servers = "host:9092"\n[topics]\ntagged_events = "t"\nends_of_visit = "t"',
+        "9: `t` is named twice; ends of visit need a topic of their own",
+    ),
+    "a server without a port": (
+        LEAST + '[kafka]\nbootstrap_servers = "host"',
+        "7: `host` is not a server of Kafka; write it as `host:9092`",
+    ),
+    "no topic's name": (
+        LEAST.replace("access_log", "kafka").replace("paths", "topic").replace("logs/access.log*", "a b"),
+        "6: `a b` is no topic's name; write 1 to 249 letters, digits, `.`, `-` and `_`",
     ),
     "an unknown column": (
         LEAST.replace("access_log", "events") + '[source.map]\nevent_tme = "ts"',

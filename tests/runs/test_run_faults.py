@@ -22,7 +22,8 @@ from tests.pipelines_runs.shop import MINUTE, Shop, assert_sound, line, walk
 if TYPE_CHECKING:
     from typing import Any
 
-    from m2cli.runs.batch.planning import NewPlan, PlanRule
+    from m2cli.runs.batch.known import PlanRule
+    from m2cli.runs.batch.planning import NewPlan
 
 
 @pytest.fixture
@@ -187,11 +188,11 @@ def lose(monkeypatch: pytest.MonkeyPatch, errors: list[Exception | None], *, of:
     rules: list[PlanRule] = []
     make_plan, do_batch = running.make_plan, running.do_batch
 
-    def plan(pipeline: Any, ledger: Any, now: Any, rule: PlanRule) -> NewPlan:
+    def plan(pipeline: Any, ledger: Any, now: Any, rule: PlanRule, **options: Any) -> NewPlan:
         rules.append(rule)
         if of == "planning" and errors and (error := errors.pop(0)):
             raise error
-        return make_plan(pipeline, ledger, now, rule)
+        return make_plan(pipeline, ledger, now, rule, **options)
 
     def do(*arguments: Any, **options: Any) -> Any:
         if of == "doing" and errors and (error := errors.pop(0)):

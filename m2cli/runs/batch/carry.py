@@ -109,6 +109,7 @@ class CarryWriter:
         self._lake, self._sequence = lake, sequence
         self._prefix = f"{batch_id}-{step}-"
         self._files: list[CarriedFile] = []
+        self._written_count = 0
         self._open_numbers: list[pl.Series] = []
 
     @property
@@ -123,6 +124,14 @@ class CarryWriter:
         self._write(OPEN_VISITS, state.open_visits)
         self._write(ENDS, state.ends)
         self._write(SEGMENT, tagged)
+
+    def put_segment(self, tagged: pl.DataFrame) -> CarriedFile:
+        """Write tagged events as a segment, before it is known which of their visits are still open at the end.
+
+        It is part of the state that is left once `keep_segments` has found that any of it is alive.
+        """
+        self._write(SEGMENT, tagged)
+        return self._files.pop()
 
     def keep_segments(self, carried: Carried) -> None:
         """Keep what is alive of the segments so far: dead ones are dropped, sparse ones rewritten.
@@ -160,8 +169,8 @@ class CarryWriter:
     def _write(self, kind: str, frame: pl.DataFrame, *, sequence: int | None = None) -> None:
         if not frame.height:
             return
-        number = sum(self._is_mine(file) for file in self._files)
-        place = CARRIED_FOLDER / f"{self._prefix}{number:05d}-{kind}{SUFFIX}"
+        place = CARRIED_FOLDER / f"{self._prefix}{self._written_count:05d}-{kind}{SUFFIX}"
+        self._written_count += 1
         with explain_unwritable(self._lake):
             # lz4: written in half the time of Arrow's own format, and read in a seventh. Nobody asks for statistics,
             # which are a tenth of the time.

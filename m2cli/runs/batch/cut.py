@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from m2cli.lake.batch import LakeBatch
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.batch.carry import Carried, CarryWriter
+    from m2cli.runs.batch.outlet import Outlet
     from m2cli.runs.progress import Tell
     from m2cli.runs.shards import Spill
     from m2cli.visits import VisitRule, VisitState, Watermark
@@ -41,6 +42,11 @@ class Cut:
     open_visit_count: int = 0
     open_until: datetime | None = None
     """When the last of the open visits ends, if nothing more comes."""
+
+    def count_open(self, opened: pl.DataFrame, rule: VisitRule) -> None:
+        """Count visits that are open."""
+        self.open_visit_count += opened.height
+        self.open_until = later_of(self.open_until, closing_time(opened, rule))
 
     def followed_by(self, other: Cut) -> Cut:
         """Both together, where `other` has cut what this one left open."""
@@ -63,11 +69,12 @@ class CutRule(NamedTuple):
 
 
 class Ledgered(NamedTuple):
-    """The state that a batch takes over, and where it writes what it leaves."""
+    """The state that a batch takes over, and where it writes what it leaves and what is final."""
 
     carried: Carried
     left: CarryWriter
     lake: LakeBatch
+    outlet: Outlet
 
 
 def cut_batch(spill: Spill, ledgered: Ledgered, W: Watermark, rule: CutRule, tell: Tell) -> Cut:
@@ -85,7 +92,7 @@ class _Cutter:
     """Cuts shard after shard, and counts."""
 
     def __init__(self, ledgered: Ledgered, W: Watermark, rule: CutRule) -> None:
-        self._carried, self._left, self._lake = ledgered
+        self._carried, self._left, self._lake, self._outlet = ledgered
         self._W, self._rule = W, rule
         self._first_new = ledgered.carried.next_visit_number
         self.done = Cut()
@@ -97,27 +104,28 @@ class _Cutter:
         self._carried.next_visit_number = assigned.state.next_visit_number
         self._lake.write_duplicates(assigned.duplicates)
         self.done.duplicate_count += assigned.duplicates.height
+        self._outlet.send(assigned.tagged, assigned.ended, self._W.time)
         tagged = assigned.tagged
-        for ended in _slice_visits(assigned.ended, self._rule.budget):
+        for ended in slice_visits(assigned.ended, self._rule.budget):
             before = ended["visit_number"].filter(ended["visit_number"] < self._first_new)
             whole, tagged = gather([*self._carried.find(before), tagged], ended)
-            self._write_whole(whole, ended)
+            write_whole(whole, ended, self._lake, self._rule.pipeline, self.done)
         self._left.keep(assigned.state, tagged)
-        opened = list_open_visits(assigned.state, self._W, self._rule.visit)
-        self.done.open_visit_count += opened.height
-        self.done.open_until = later_of(self.done.open_until, closing_time(opened, self._rule.visit))
-
-    def _write_whole(self, whole: pl.DataFrame, ended: pl.DataFrame) -> None:
-        if whole.height != ended["event_count"].sum():
-            raise NotConservedError(f"{ended.height:,} visits have {whole.height:,} events, not those that they count")
-        self._lake.write_events(derive_log_causes(whole, self._rule.pipeline.causes), ended)
-        self._lake.write_visits(ended.drop("visit_number"))
-        self.done.closed_event_count += whole.height
-        self.done.visit_count += ended.height
-        self.done.id_reused_count += count_reused_ids(whole)
+        self.done.count_open(list_open_visits(assigned.state, self._W, self._rule.visit), self._rule.visit)
 
 
-def _slice_visits(ended: pl.DataFrame, budget: int) -> Iterator[pl.DataFrame]:
+def write_whole(whole: pl.DataFrame, ended: pl.DataFrame, lake: LakeBatch, pipeline: PipelineRule, done: Cut) -> None:
+    """Write visits that have ended, and all of their events, and count them in `done`."""
+    if whole.height != ended["event_count"].sum():
+        raise NotConservedError(f"{ended.height:,} visits have {whole.height:,} events, not those that they count")
+    lake.write_events(derive_log_causes(whole, pipeline.causes), ended)
+    lake.write_visits(ended.drop("visit_number"))
+    done.closed_event_count += whole.height
+    done.visit_count += ended.height
+    done.id_reused_count += count_reused_ids(whole)
+
+
+def slice_visits(ended: pl.DataFrame, budget: int) -> Iterator[pl.DataFrame]:
     """`ended` by so many visits that their events fit the budget; in order of start."""
     if not ended.height:
         return

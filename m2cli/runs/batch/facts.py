@@ -41,6 +41,8 @@ class BatchFacts:
     """When the last of the open visits ends, if nothing more comes."""
     id_reused_count: int = 0
     W: datetime | None = None
+    is_sent: bool = False
+    """Whether its tagged events and ends of visit are in topics."""
     first_event_time: datetime | None = None
     last_event_time: datetime | None = None
     reject_reasons: Mapping[str, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.files.follow import PlannedFile
+from m2cli.kafka import PlannedOffsets
 from m2cli.ledger.values import from_partitions, to_partitions
 from m2cli.logs.follow import PlannedRange
 from m2cli.settings import format_duration, parse_duration
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class PlannedInput(NamedTuple):
-    """What a batch takes of one source of its pipeline: ranges of logs, or whole event files."""
+    """What a batch takes of one source of its pipeline: ranges of logs, whole event files, or offsets of a topic."""
 
     source_name: str
     ranges: tuple[PlannedRange, ...] = ()
     files: tuple[PlannedFile, ...] = ()
+    offsets: tuple[PlannedOffsets, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,12 @@ class Plan:
     @property
     def has_input(self) -> bool:
         """Whether there is anything to read."""
-        return any(each.ranges or each.files for each in self.inputs)
+        return any(each.ranges or each.files or each.offsets for each in self.inputs)
+
+    @property
+    def offsets(self) -> tuple[PlannedOffsets, ...]:
+        """All offsets that are taken, of whatever topic."""
+        return tuple(offsets for each in self.inputs for offsets in each.offsets)
 
     def to_json(self) -> dict[str, Any]:
         """What the ledger keeps."""
@@ -69,6 +76,7 @@ def _input_to_json(planned: PlannedInput) -> dict[str, Any]:
         "source_name": planned.source_name,
         "ranges": _to_json(planned.ranges),
         "files": _to_json(planned.files),
+        "offsets": _to_json(planned.offsets),
     }
 
 
@@ -77,6 +85,7 @@ def _input_from_json(kept: Mapping[str, Any]) -> PlannedInput:
         kept["source_name"],
         tuple(PlannedRange(**_with_times(each)) for each in kept["ranges"]),
         tuple(PlannedFile(**_with_times(each)) for each in kept["files"]),
+        tuple(PlannedOffsets(**each) for each in kept.get("offsets", ())),
     )
 
 

@@ -16,6 +16,7 @@ from m2cli.lake.publish import publish, rewrite
 from m2cli.lake.snapshot import DamagedSnapshotError, read_head
 from m2cli.lake.write import explain_unwritable
 from m2cli.ledger import create_ledger, hold_lock, open_ledger
+from m2cli.runs.batch.broker import Broker
 from m2cli.runs.batch.carry import CARRIED_FOLDER, sweep_carried
 from m2cli.runs.batch.report import report_batch
 
@@ -137,6 +138,7 @@ class Site(LakeSite):
     """The lake of a pipeline all of whose locks are held."""
 
     pipeline: PipelineRule
+    broker: Broker
     unreported: list[UnwritableSinkError] = field(default_factory=list)
     """Why batches could not be told of; all else of them is done."""
 
@@ -158,6 +160,7 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
     at: At,
     wait: Callable[[], None],
     is_run: bool = True,
+    accepts_gap: bool = False,
 ) -> Iterator[Site]:
     """The site of `pipeline`, made with its first batch; its locks are held until the end of the block.
 
@@ -179,7 +182,18 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
             stack.enter_context(hold_lock(own / RUN_LOCK, f"the pipeline `{pipeline.name}`"))
         stack.enter_context(hold_lock(own / LAKE_LOCK, f"the lake `{lake}`", wait=wait))
         ledger = stack.enter_context(create_ledger(own / LEDGER, pipeline.name, now()))
-        site = Site(lake=lake, ledger=ledger, grace=pipeline.grace, now=now, tell=tell, at=at, pipeline=pipeline)
+        broker = Broker(pipeline, accepts_gap=accepts_gap)
+        stack.callback(broker.close)
+        site = Site(
+            lake=lake,
+            ledger=ledger,
+            grace=pipeline.grace,
+            now=now,
+            tell=tell,
+            at=at,
+            pipeline=pipeline,
+            broker=broker,
+        )
         stack.callback(site.clear_scratch)
         if not (lake / SNAPSHOT).exists():
             site.rewrite_snapshot("none")

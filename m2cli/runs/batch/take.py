@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import polars as pl
 
 from m2cli.errors import UnreadableSourceError
 from m2cli.logs.follow import RangeReader, ReadRange
-from m2cli.pipeline import AccessLogSource, EventsSource
+from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource
 from m2cli.runs.batch.contents import make_log_rule, read_whole
 from m2cli.runs.intake import Tally
 from m2cli.runs.progress import Step
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from m2cli.events import Intake
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.batch.plan import Plan, PlannedInput
-    from m2cli.runs.progress import Tell
-    from m2cli.runs.shards import Spill
+    from m2cli.runs.batch.site import Site
     from m2cli.visits import Watermark
 
 # Rejects and late events are few in each piece, and a file each would be many.
@@ -79,24 +78,37 @@ class Held:
         self._frames = []
 
 
+class Taker(Protocol):
+    """Where events on time go."""
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Take in `events`."""
+
+
 class Sinks(NamedTuple):
     """Where what is taken in goes: events on time, and what is set aside."""
 
-    on_time: Spill
+    on_time: Taker
     late: Held
     rejects: Held
 
+    def write(self) -> None:
+        """Write what is held of what was set aside."""
+        self.late.write()
+        self.rejects.write()
 
-def take_in(plan: Plan, pipeline: PipelineRule, W: Watermark, sinks: Sinks, tell: Tell) -> Taken:
-    """Read all that `plan` names. W is the one that the batch was planned with (DESIGN 4.5).
 
-    Raises `RangeLostError` or `SourceChangedError` for input that is no longer as it was planned,
-    `UnreadableSourceError` for what cannot be read, `TooManyRejectsError` above the pipeline's limit.
+def take_in(plan: Plan, site: Site, W: Watermark, sinks: Sinks, taken: Taken) -> None:
+    """Read all that `plan` names, and count it in `taken`. W is the one that the batch was planned with (DESIGN 4.5).
+
+    Raises `RangeLostError`, `SourceChangedError`, `OffsetsLostError` or `TopicReplacedError` for input that is no
+    longer as it was planned, `UnreadableSourceError` for what cannot be read.
     """
-    taken = Taken(plan.partitions)
+    pipeline = site.pipeline
+    taken.partitions = plan.partitions
     done = 0
     for planned in plan.inputs:
-        for piece in _read(planned, pipeline, taken):
+        for piece in _read(planned, site, taken):
             events = _find_events(piece, plan, pipeline, sinks, taken)
             if events.height:
                 split = split_late(events, taken.partitions, W, plan.visit)
@@ -105,14 +117,11 @@ def take_in(plan: Plan, pipeline: PipelineRule, W: Watermark, sinks: Sinks, tell
                 sinks.on_time.add(split.on_time)
                 _count(events, split.late, taken)
             done += piece.read_count
-            tell(Step("reading", done, None, "events"))
-    taken.tally.check(pipeline.max_rejects)
-    sinks.late.write()
-    sinks.rejects.write()
-    return taken
+            site.tell(Step("reading", done, None, "events"))
 
 
-def _read(planned: PlannedInput, pipeline: PipelineRule, taken: Taken) -> Iterator[Intake]:
+def _read(planned: PlannedInput, site: Site, taken: Taken) -> Iterator[Intake]:
+    pipeline = site.pipeline
     source = next((each for each in pipeline.sources if each.name == planned.source_name), None)
     if isinstance(source, AccessLogSource) and planned.ranges:
         reader = RangeReader(planned.ranges, make_log_rule(source, pipeline.memory))
@@ -121,7 +130,9 @@ def _read(planned: PlannedInput, pipeline: PipelineRule, taken: Taken) -> Iterat
     elif isinstance(source, EventsSource) and planned.files:
         for file in planned.files:
             yield from read_whole(file, source, pipeline.memory)
-    elif planned.ranges or planned.files:
+    elif isinstance(source, KafkaSource):
+        yield from site.broker.read(planned.offsets, source)
+    elif planned.ranges or planned.files or planned.offsets:
         raise GoneSourceError(planned.source_name)
 
 

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from m2cli.lake.batch import LakeBatch
     from m2cli.ledger import LedgerBatch, Progress, RowOfFile
     from m2cli.logs.follow import ReadRange
+    from m2cli.runs.batch.outlet import Outlet
     from m2cli.runs.batch.plan import Plan, PlannedInput
     from m2cli.runs.batch.site import Site
 
-_NEEDED = {name: LAKE_EVENT_SCHEMA[name] for name in ("visitor_id", "event_time")}
+NEEDED = {name: LAKE_EVENT_SCHEMA[name] for name in ("visitor_id", "event_time")}
 _MOSTLY = 0.5  # a part of which more than this came late was forgotten, or belongs to another time
 
 
@@ -37,7 +38,7 @@ class Notes(NamedTuple):
     passed_over: tuple[str, ...] = ()
 
 
-class _Done(NamedTuple):
+class Done(NamedTuple):
     """What was made of a batch's events, and how far the pipeline has come with it."""
 
     progress: Progress
@@ -57,38 +58,46 @@ def do_batch(
     """
     start = stopwatch()
     site.start(batch)
+    outlet = site.broker.find_outlet(site.ledger, batch)
     with open_batch(site.lake, batch.batch_id, at=site.at) as lake:
-        done = _work(site, batch, plan, lake)
+        done = _work(site, batch, plan, lake, outlet)
         added = [file.to_dict() for file in lake.finish()]
-    facts = _add_up(done, plan, notes, elapsed_since(start))
-    site.at("added up")
+        facts = add_up(done, [plan], notes, elapsed_since(start), is_sent=bool(site.pipeline.topics))
+        site.at("added up")
+        outlet.commit(plan.offsets)
+        site.at("topics committed")
     parts = list_parts(plan.inputs, done.taken.read)
     site.commit(batch, Changes(progress=done.progress, parts=parts, files=files, added=added, facts=facts.to_json()))
     return facts
 
 
-def _work(site: Site, batch: LedgerBatch, plan: Plan, lake: LakeBatch) -> _Done:
+def _work(site: Site, batch: LedgerBatch, plan: Plan, lake: LakeBatch, outlet: Outlet) -> Done:
     before = site.ledger.read_progress()
     rule = CutRule(site.pipeline, plan.visit, budget_events(site.pipeline.memory))
     spill = Spill(site.scratch, rule.budget, named=site.lake)
-    spill.add(pl.DataFrame(schema=_NEEDED))
-    taken = take_in(
-        plan, site.pipeline, before.W, Sinks(spill, Held(lake.write_late), Held(lake.write_rejects)), site.tell
-    )
+    spill.add(pl.DataFrame(schema=NEEDED))
+    taken, sinks = Taken(plan.partitions), Sinks(spill, Held(lake.write_late), Held(lake.write_rejects))
+    take_in(plan, site, before.W, sinks, taken)
+    if not site.broker.has_sent(site.ledger, batch):  # what was sent has to be committed, whatever is allowed by now
+        taken.tally.check(site.pipeline.max_rejects)
+    sinks.write()
     site.at("input taken in")
+    outlet.begin(0)
     W = before.W.advance(taken.partitions)
     carried_in = Carried(site.lake, before).event_count
     if W == before.W and not taken.tally.event_count and not plan.is_flush:
-        return _Done(before._replace(partitions=taken.partitions), taken, _nothing_new(site), carried_in, carried_in)
-    progress, cut = _cut(before._replace(W=W, partitions=taken.partitions), spill, rule, _Writers(site, batch, lake, 0))
+        return Done(before._replace(partitions=taken.partitions), taken, nothing_new(site), carried_in, carried_in)
+    progress, cut = _cut(
+        before._replace(W=W, partitions=taken.partitions), spill, rule, _Writers(site, batch, lake, outlet, 0)
+    )
     if plan.is_flush and cut.open_until is not None:
         flushed = progress._replace(W=W.flush(cut.open_until + timedelta(microseconds=1)))
         nothing = Spill(site.scratch, rule.budget, named=site.lake)
-        nothing.add(pl.DataFrame(schema=_NEEDED))
-        progress, rest = _cut(flushed, nothing, rule, _Writers(site, batch, lake, 1))
+        nothing.add(pl.DataFrame(schema=NEEDED))
+        progress, rest = _cut(flushed, nothing, rule, _Writers(site, batch, lake, outlet, 1))
         cut = cut.followed_by(rest)
     site.at("visits written")
-    return _Done(progress, taken, cut, carried_in, Carried(site.lake, progress).event_count)
+    return Done(progress, taken, cut, carried_in, Carried(site.lake, progress).event_count)
 
 
 class _Writers(NamedTuple):
@@ -97,6 +106,7 @@ class _Writers(NamedTuple):
     site: Site
     batch: LedgerBatch
     lake: LakeBatch
+    outlet: Outlet
     step: int
 
 
@@ -104,19 +114,20 @@ def _cut(before: Progress, spill: Spill, rule: CutRule, to: _Writers) -> tuple[P
     """Cut what is in `spill` and what `before` carries; how far that brings the pipeline."""
     carried = Carried(to.site.lake, before)
     left = CarryWriter(to.site.lake, to.batch.batch_id, to.batch.number, to.step)
-    cut = cut_batch(spill, Ledgered(carried, left, to.lake), before.W, rule, to.site.tell)
+    cut = cut_batch(spill, Ledgered(carried, left, to.lake, to.outlet), before.W, rule, to.site.tell)
     files = left.finish(to.site.at)
     return before._replace(carried=files, next_visit_number=carried.next_visit_number), cut
 
 
-def _nothing_new(site: Site) -> Cut:
+def nothing_new(site: Site) -> Cut:
     """The open visits are as the last batch left them."""
     last = site.ledger.list_batches(1, kinds=["run"])
     facts = BatchFacts.from_json(last[0].facts) if last else BatchFacts()
     return Cut(open_visit_count=facts.open_visit_count, open_until=facts.open_until)
 
 
-def _add_up(done: _Done, plan: Plan, notes: Notes, seconds: float) -> BatchFacts:
+def add_up(done: Done, plans: Sequence[Plan], notes: Notes, seconds: float, *, is_sent: bool) -> BatchFacts:
+    """What a batch came to that did `plans`. Raises `NotConservedError` if it does not add up."""
     taken, cut = done.taken, done.cut
     return BatchFacts(
         read_count=taken.tally.read_count,
@@ -137,17 +148,18 @@ def _add_up(done: _Done, plan: Plan, notes: Notes, seconds: float) -> BatchFacts
         last_event_time=taken.last_event_time,
         reject_reasons=dict(taken.tally.commonest),
         late_reasons=dict(taken.late_reasons),
-        late_parts=_find_late_parts(plan, taken),
+        late_parts=_find_late_parts([each for plan in plans for each in plan.inputs], taken),
+        is_sent=is_sent,
         warnings=notes.warnings,
         passed_over=notes.passed_over,
         seconds=round(seconds, 3),
     )
 
 
-def _find_late_parts(plan: Plan, taken: Taken) -> dict[str, int]:
+def _find_late_parts(inputs: Sequence[PlannedInput], taken: Taken) -> dict[str, int]:
     """The parts most of whose events came late, by their path."""
-    paths = {each.part_id: each.path for planned in plan.inputs for each in planned.ranges}
-    paths |= {each.part_name: each.path for planned in plan.inputs for each in planned.files}
+    paths = {each.part_id: each.path for planned in inputs for each in planned.ranges}
+    paths |= {each.part_name: each.path for planned in inputs for each in planned.files}
     return {
         paths.get(part, part): late_count
         for part, late_count in taken.late_counts.items()
@@ -185,4 +197,18 @@ def list_parts(inputs: Sequence[PlannedInput], read_ranges: Sequence[ReadRange])
         for planned in inputs
         for file in planned.files
     ]
-    return logs + files
+    partitions = [
+        RowOfPart(
+            part_id=each.source,
+            name=each.topic_id,
+            source=each.source,
+            position=each.end,
+            line_count=0,
+            is_excluded=False,
+            path=each.topic,
+            marks=(),
+        )
+        for planned in inputs
+        for each in planned.offsets
+    ]
+    return logs + files + partitions

@@ -9,7 +9,7 @@ import polars as pl
 
 from m2cli.errors import UsageError
 from m2cli.pipeline import AccessLogSource, EventsSource
-from m2cli.runs.batch.planning import Known, PlanRule
+from m2cli.runs.batch.known import Known, PlanRule
 from m2cli.runs.intake import holds_events
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from m2cli.ledger import RowOfPart
-    from m2cli.runs.batch.planning import Found
+    from m2cli.runs.batch.known import Found
     from m2cli.runs.batch.site import Site
 
 

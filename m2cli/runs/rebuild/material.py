@@ -16,7 +16,7 @@ from m2cli.lake.layout import LATE, REJECTS
 from m2cli.logs.follow import RangeReader
 from m2cli.pipeline import AccessLogSource, EventsSource
 from m2cli.runs.batch.contents import make_log_rule, read_whole
-from m2cli.runs.batch.planning import Known, PlanRule
+from m2cli.runs.batch.known import Known, PlanRule
 from m2cli.runs.batch.work import list_parts
 from m2cli.runs.intake import Tally, holds_events
 from m2cli.runs.rebuild.excluded import list_names
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from m2cli.events import Intake
     from m2cli.lake.lists import LakeFile
     from m2cli.ledger import RowOfPart
-    from m2cli.runs.batch.planning import Found
+    from m2cli.runs.batch.known import Found
     from m2cli.runs.batch.site import Site
     from m2cli.runs.rebuild.rule import RebuildRule
 

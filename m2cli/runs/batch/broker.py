@@ -1,0 +1,122 @@
+"""The Kafka cluster of a pipeline as its runs use it: topics looked at, read as events, written in transactions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from m2cli.kafka import KafkaRule, NoTopicError, OffsetsLostError, TopicReplacedError, open_client, open_sink
+from m2cli.kafka.follow import name_partition
+from m2cli.runs.batch.outlet import Nowhere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from m2cli.avro.decode import Decoder
+    from m2cli.avro.interface import SchemaStore
+    from m2cli.avro.schema import AvroSchema
+    from m2cli.events import Intake
+    from m2cli.kafka import Client, PlannedOffsets, Sink, TopicFacts
+    from m2cli.ledger import LedgerBatch, LedgerReader
+    from m2cli.pipeline import KafkaSource, PipelineRule
+    from m2cli.runs.batch.outlet import Outlet
+    from m2cli.runs.batch.topics import Topics
+
+
+class Broker:
+    """The cluster that a pipeline names; nobody connects before anything is asked, and `close` ends it."""
+
+    def __init__(self, pipeline: PipelineRule, *, accepts_gap: bool = False) -> None:
+        """`accepts_gap`: what Kafka no longer knows of is passed over."""
+        self._pipeline, self._accepts_gap = pipeline, accepts_gap
+        self._topics: Topics | None = None
+        self._decoders: dict[str, Decoder] = {}
+
+    @property
+    def rule(self) -> KafkaRule:
+        """How it is reached."""
+        if self._pipeline.kafka is None:
+            raise ValueError("the pipeline has nothing to do with Kafka")
+        return self._pipeline.kafka
+
+    @cached_property
+    def client(self) -> Client:
+        """Who reads. Raises `BrokerAwayError`, `NoLibraryError`."""
+        return open_client(self.rule)
+
+    @cached_property
+    def store(self) -> SchemaStore:
+        """Where the schemas of messages are."""
+        from m2cli.avro.stores import EmbeddedStore, open_store
+
+        where = self._pipeline.schemas
+        return open_store(where) if where else EmbeddedStore()
+
+    def keep_schema(self, schema: AvroSchema) -> None:
+        """Put a schema that messages are written by where their readers look for it, if the pipeline says where."""
+        from m2cli.avro.stores import open_place
+
+        if self._pipeline.schemas:
+            open_place(self._pipeline.schemas).add(schema)
+
+    def open_sink(self, group: str) -> Sink:
+        """Who writes, as `group` and no other."""
+        return open_sink(self.rule, group)
+
+    def describe(self, topic: str) -> TopicFacts:
+        """What `topic` is. Raises `NoTopicError` where there is none."""
+        facts = self.client.describe_topic(topic)
+        if facts is None:
+            raise NoTopicError(topic)
+        return facts
+
+    def read(self, planned: Sequence[PlannedOffsets], source: KafkaSource) -> Iterator[Intake]:
+        """The events and rejects in offsets of the topic of `source`, each partition in its own order.
+
+        Raises `OffsetsLostError` and `TopicReplacedError` where they are no longer there.
+        """
+        ranges = {each.partition: each.range for each in planned if each.start < each.end}
+        if not ranges:
+            return
+        facts = self.describe(source.topic)
+        if facts.topic_id != planned[0].topic_id:
+            raise TopicReplacedError(source.topic, planned[0].topic_id, facts.topic_id)
+        for piece in self.client.read_ranges(source.topic, ranges):
+            name = pl.lit(name_partition(source.topic, piece.partition)).alias("source")
+            yield self._find_decoder(source).decode(piece.messages.with_columns(name))
+
+    def find_outlet(self, ledger: LedgerReader, batch: LedgerBatch) -> Outlet:
+        """Where the tagged events and ends of visit of `batch` go. Raises what `Topics` raises."""
+        topics = self._open_topics(ledger)
+        return topics.of(batch) if topics else Nowhere()
+
+    def has_sent(self, ledger: LedgerReader, batch: LedgerBatch) -> bool:
+        """Whether anything of `batch` is in the topics. Raises what `Topics` raises."""
+        topics = self._open_topics(ledger)
+        return topics is not None and topics.has(batch)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._topics:
+            self._topics.close()
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def _open_topics(self, ledger: LedgerReader) -> Topics | None:
+        if self._topics is None and self._pipeline.topics is not None:
+            from m2cli.runs.batch.topics import Topics
+
+            self._topics = Topics(self, self._pipeline.topics, ledger, accepts_gap=self._accepts_gap)
+        return self._topics
+
+    def _find_decoder(self, source: KafkaSource) -> Decoder:
+        from m2cli.avro.decode import Decoder
+
+        if source.name not in self._decoders:
+            self._decoders[source.name] = Decoder(self.store, mapping=source.mapping)
+        return self._decoders[source.name]
+
+
+LOST = (OffsetsLostError, TopicReplacedError)

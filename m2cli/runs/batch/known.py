@@ -1,0 +1,323 @@
+"""What of the sources is new, as their files and topics say it and the ledger knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from glob import has_magic
+from itertools import groupby, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+import polars as pl
+
+from m2cli.files.follow import SETTLE, KnownEventFile, follow_event_files
+from m2cli.kafka import KnownOffsets, OffsetRule, follow_topic, name_partition
+from m2cli.ledger import RowOfFile
+from m2cli.logs.follow import (
+    FollowRule,
+    KnownFile,
+    KnownPart,
+    Mark,
+    RangeReader,
+    follow_logs,
+)
+from m2cli.logs.listing import list_logs
+from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource
+from m2cli.pipeline.rule import LATEST
+from m2cli.runs.batch.contents import look_into, make_file_rule, make_log_rule
+from m2cli.runs.batch.plan import PlannedInput
+from m2cli.runs.batch.work import Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from m2cli.kafka import PlannedOffsets
+    from m2cli.ledger import Ledger, RowOfPart
+    from m2cli.logs.follow import PlannedRange
+    from m2cli.pipeline import PipelineRule
+    from m2cli.runs.batch.broker import Broker
+
+
+class Found(NamedTuple):
+    """What is new of sources of one type."""
+
+    inputs: tuple[PlannedInput, ...]
+    """In the order in which to read."""
+    sources: frozenset[str]
+    """The partitions that have input in the plan."""
+    unread: frozenset[str]
+    """Those that have input which the plan leaves."""
+    files: list[RowOfFile]
+    notes: Notes
+    declared: tuple[str, ...] = ()
+    """Partitions that are there, with input or without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRule:
+    """How much of what is new a plan takes.
+
+    With `until`, of logs and topics only what is before the first event at or after it, of event files only those that
+    hold nothing at or after it. `most_ranges` of logs, the oldest; event files at a path of `without` are left out;
+    `most_messages` of each topic. `accepts_gap` goes on where messages of a topic are lost.
+    """
+
+    is_flush: bool = False
+    until: datetime | None = None
+    most_ranges: int | None = None
+    without: frozenset[str] = frozenset()
+    most_messages: int | None = None
+    accepts_gap: bool = False
+
+
+class Standing(NamedTuple):
+    """How far a pipeline has come, where it is further than its ledger says: a batch that is done in steps."""
+
+    partitions: pl.DataFrame
+    positions: Mapping[str, KnownOffsets]
+    """By the name of a topic's partition."""
+
+
+class _Marks(Sequence[Mark]):
+    """The marks of a part, read when they are looked at: of most parts they never are."""
+
+    def __init__(self, ledger: Ledger, part_id: str) -> None:
+        self._ledger, self._part_id = ledger, part_id
+
+    @cached_property
+    def _marks(self) -> tuple[Mark, ...]:
+        return tuple(Mark(*mark) for part in self._ledger.find_parts(part_ids=[self._part_id]) for mark in part.marks)
+
+    @overload
+    def __getitem__(self, index: int) -> Mark: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mark]: ...
+    def __getitem__(self, index: int | slice) -> Mark | Sequence[Mark]:
+        return self._marks[index]
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+
+class _Parts:
+    """The parts that the ledger knows, asked for one by one: after years there are hundreds of thousands."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def get(self, part_id: str) -> KnownPart | None:
+        """The part of that id."""
+        found = self._ledger.find_parts(part_ids=[part_id])
+        return self._to_part(found[0]) if found else None
+
+    def find_named(self, name: str) -> list[KnownPart]:
+        """All parts of that name, whatever their suffix."""
+        return [self._to_part(row) for row in self._ledger.find_parts(names=[name])]
+
+    def _to_part(self, row: RowOfPart) -> KnownPart:
+        return KnownPart(
+            part_id=row.part_id,
+            name=row.name,
+            source=row.source,
+            position=row.position,
+            line_count=row.line_count,
+            marks=_Marks(self._ledger, row.part_id),
+            is_excluded=row.is_excluded,
+        )
+
+
+class _Sizes(Mapping[str, int]):
+    """The sizes of the event files that were ever taken, by part, and of those that this plan takes."""
+
+    def __init__(self, ledger: Ledger, planned: Collection[str]) -> None:
+        self._ledger, self._planned = ledger, planned
+
+    def __getitem__(self, part_id: str) -> int:
+        found = self._ledger.find_parts(part_ids=[part_id])
+        if found:
+            return found[0].position
+        if part_id in self._planned:
+            return 0
+        raise KeyError(part_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return (part.part_id for part in self._ledger.list_parts())
+
+    def __len__(self) -> int:
+        return len(self._ledger.list_parts())
+
+
+class Known:
+    """What the ledger knows of the sources, and what one source's plan says to the next."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._files = ledger.read_files()
+        self._partitions = frozenset(ledger.read_progress().partitions["source"])
+        self._taken: set[str] = set()
+
+    def follow_logs(self, sources: Sequence[AccessLogSource], now: datetime, rule: PlanRule) -> Found:
+        """What is new of access logs: ranges of whole lines, older parts first whatever source they are of.
+
+        All sources are looked at together, so that a log which two of them name is one log.
+        """
+        names = {source.name for source in sources}
+        followed = follow_logs(
+            [path for source in sources for path in source.paths],
+            _Parts(self._ledger),
+            {row.path: KnownFile(*row[1:]) for row in self._files if row.source_name in names},
+            now=now,
+            rule=FollowRule(),
+            is_flush=rule.is_flush,
+            taken_ids=self._taken,
+        )
+        owners = _Owners(sources)
+        ranges = list(followed.ranges[: rule.most_ranges])
+        if rule.until is not None:
+            ranges = [_cut_range(each, owners.find(each.inode), rule.until) for each in ranges]
+            ranges = [each for each in ranges if each.start < each.end]
+        ends = {each.part_id: each.end for each in ranges}
+        cut = [each for each in followed.ranges if ends.get(each.part_id) != each.end]
+        left = {each.part_id for each in cut} - ends.keys()
+        self._taken |= ends.keys()
+        by_owner = groupby(ranges, key=lambda each: owners.find(each.inode).name)
+        return Found(
+            tuple(PlannedInput(name, ranges=tuple(group)) for name, group in by_owner),
+            frozenset(each.source for each in ranges),
+            frozenset(followed.unread) | {each.source for each in cut},
+            # What is left is looked at anew, as if it had not been seen.
+            [RowOfFile(owners.find(file.inode).name, *file) for file in followed.files if file.part_id not in left],
+            Notes(followed.warnings, followed.passed_over),
+        )
+
+    def follow_events(self, source: EventsSource, now: datetime, rule: PlanRule) -> Found:
+        """What is new of event files; each is taken whole, in the order in which they arrived."""
+        followed = follow_event_files(
+            source.paths,
+            _Sizes(self._ledger, self._taken),
+            {row.path: KnownEventFile(*row[1:7]) for row in self._files if row.source_name == source.name},
+            now=now,
+            rule=make_file_rule(source),
+            settle=timedelta(0) if rule.is_flush else SETTLE,
+        )
+        whole = [file for file in followed.planned if file.path not in rule.without]
+        contents = {file.part_id: look_into(file, source) for file in whole}
+        files = sorted(whole, key=lambda file: (file.arrival_time, file.path))
+        if rule.until is not None:
+            files = [file for file in files if not contents[file.part_id].reaches(rule.until)]
+        taken = {file.part_id for file in files}
+        self._taken |= taken
+        left = {file.part_id for file in followed.planned} - taken
+        # What waits may not be read yet: it is taken to be of the source's own partition, if there is one.
+        waiting = {source.name} & self._partitions if followed.waiting else set()
+        unread = [frozenset(waiting), *(contents[part].sources for part in left if part in contents)]
+        return Found(
+            (PlannedInput(source.name, files=tuple(files)),) if files else (),
+            frozenset().union(*(contents[part].sources for part in taken)),
+            frozenset().union(*unread),
+            [RowOfFile(source.name, *file, None) for file in followed.files if file.part_id not in left],
+            Notes(followed.warnings, followed.passed_over),
+        )
+
+    def follow_topic(
+        self,
+        source: KafkaSource,
+        pipeline: PipelineRule,
+        rule: PlanRule,
+        broker: Broker,
+        standing: Standing | None = None,
+    ) -> Found:
+        """What is new of a topic: ranges of offsets, partition by partition."""
+        facts = broker.describe(source.topic)
+        names = [name_partition(source.topic, each.partition) for each in facts.partitions]
+        offset_rule = OffsetRule(
+            is_latest=source.start == LATEST, most_count=rule.most_messages, accepts_gap=rule.accepts_gap
+        )
+        followed = follow_topic(facts, self._find_positions(names, standing), offset_rule)
+        planned = followed.planned
+        if rule.until is not None:
+            planned = tuple(
+                cut_offsets(each, source, broker, rule.until, pipeline.max_ahead) for each in followed.planned
+            )
+        cut = {each.source for each, whole in zip(planned, followed.planned, strict=True) if each.end < whole.end}
+        return Found(
+            (PlannedInput(source.name, offsets=planned),) if planned else (),
+            frozenset(each.source for each in planned if each.start < each.end),
+            followed.unread | cut,
+            [],
+            Notes(followed.warnings),
+            tuple(names),
+        )
+
+    def _find_positions(self, names: Sequence[str], standing: Standing | None) -> dict[int, KnownOffsets]:
+        kept = {
+            part.part_id: KnownOffsets(part.name, part.position) for part in self._ledger.find_parts(part_ids=names)
+        }
+        positions = kept | dict(standing.positions if standing else {})
+        return {number: positions[name] for number, name in enumerate(names) if name in positions}
+
+    def describe_empty(self, pipeline: PipelineRule, files: Sequence[RowOfFile]) -> Iterator[str]:
+        """A warning for each source that has no file and never had one: a typo on the first day would stay unseen.
+
+        Of one whose folder is not there that has been said already.
+        """
+        there = {row.source_name for row in (*files, *self._files)}
+        for source in pipeline.sources:
+            if isinstance(source, KafkaSource):
+                continue
+            is_new = source.name not in there and not self._ledger.has_parts(source.name)
+            if is_new and any(map(_has_folder, source.paths)):
+                paths = ", ".join(f"`{path}`" for path in source.paths)
+                yield f"the source `{source.name}` has no file yet: nothing is at {paths}"
+
+
+def _has_folder(pattern: str) -> bool:
+    """Whether there is the folder in which a path or a glob begins."""
+    named = takewhile(lambda part: not has_magic(part), Path(pattern).parent.parts)
+    return Path(*named).is_dir()
+
+
+class _Owners:
+    """Which source a log is read by: the first that names it."""
+
+    def __init__(self, sources: Sequence[AccessLogSource]) -> None:
+        self._sources = sources
+
+    @cached_property
+    def _by_inode(self) -> dict[int, AccessLogSource]:
+        found: dict[int, AccessLogSource] = {}
+        for source in self._sources if len(self._sources) > 1 else ():
+            for file in list_logs(source.paths).files:
+                found.setdefault(file.inode[1], source)
+        return found
+
+    def find(self, inode: int) -> AccessLogSource:
+        """The source of the file with that inode."""
+        return self._by_inode.get(inode, self._sources[0])
+
+
+def cut_offsets(
+    planned: PlannedOffsets, source: KafkaSource, broker: Broker, until: datetime, max_ahead: timedelta
+) -> PlannedOffsets:
+    """`planned` up to its first event at or after `until`, which cannot have arrived long before that time."""
+    first = broker.client.find_offsets(source.topic, until - max_ahead).get(planned.partition, planned.end)
+    start = min(max(planned.start, first), planned.end)
+    for piece in broker.read([replace(planned, start=start)], source):
+        beyond = piece.events.filter(pl.col("event_time") >= until)["position_in_source"]
+        if len(beyond):
+            return replace(planned, end=beyond[0])
+    return planned
+
+
+def _cut_range(planned: PlannedRange, source: AccessLogSource, until: datetime) -> PlannedRange:
+    """`planned` up to its first event at or after `until`."""
+    reader = RangeReader([planned], make_log_rule(source))
+    for piece in reader.read():
+        beyond = piece.events.filter(pl.col("event_time") >= until)["position_in_source"]
+        if len(beyond):
+            return replace(planned, end=beyond[0], fault=None)
+    return planned

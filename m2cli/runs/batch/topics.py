@@ -1,0 +1,185 @@
+"""What a batch writes to topics: tagged events and ends of visit, in one transaction, exactly once (DESIGN 5.1).
+
+A transaction commits, with the messages, how far the pipeline has come: the batch and its step stand in the metadata
+that the group commits. It commits before the ledger does, so that whoever does the batch again asks first: if the
+group has it, everything is done again but the sending.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from m2cli.avro.encode import Encoder
+from m2cli.avro.own import end_of_visit_schema, tagged_event_schema
+from m2cli.errors import ExitCode, M2Error
+from m2cli.kafka import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from typing import Self
+
+    from m2cli.kafka import CommittedOffset, PlannedOffsets, Sink
+    from m2cli.ledger import LedgerBatch, LedgerReader
+    from m2cli.pipeline import TopicsRule
+    from m2cli.runs.batch.broker import Broker
+
+SENT = "is_sent"  # in the facts of a batch: whether the group has it
+
+
+class Sent(NamedTuple):
+    """The last step of a batch whose messages are in the topics."""
+
+    pipeline: str
+    batch: int
+    step: int
+
+    def to_text(self) -> str:
+        """The metadata that says so."""
+        return json.dumps(self._asdict(), separators=(",", ":"))
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it is in the order of all steps."""
+        return self.batch, self.step
+
+
+NOTHING = Sent("", 0, 0)
+
+
+class OtherLedgerError(M2Error):
+    """Topics that have what the ledger does not know, or that another pipeline writes."""
+
+    exit_code = ExitCode.DATA
+
+
+class Topics:
+    """Writes the topics of a pipeline, one transaction a step; a step that the group has is not sent again."""
+
+    def __init__(self, broker: Broker, rule: TopicsRule, ledger: LedgerReader, *, accepts_gap: bool = False) -> None:
+        """Shut out whoever wrote as this group before, and find out how far it came.
+
+        Raises `BrokerAwayError`, and `OtherLedgerError` where the topics are not what the ledger led to.
+        """
+        self._rule, self._broker, self._ledger = rule, broker, ledger
+        self._encoders = [
+            (topic, Encoder(schema))
+            for topic, schema in (
+                (rule.tagged_events, tagged_event_schema()),
+                (rule.ends_of_visit, end_of_visit_schema()),
+            )
+        ]
+        for topic in rule.names:
+            broker.describe(topic)
+        for named, encoder in self._encoders:
+            if named:
+                broker.keep_schema(encoder.schema)
+        self._sink: Sink = broker.open_sink(rule.group)
+        self.sent = self._find_sent(accepts_gap=accepts_gap)
+        self._batch: LedgerBatch | None = None
+        self._step, self._is_open = 0, False
+        self._boundary: datetime | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._sink.close()
+
+    def has(self, batch: LedgerBatch, step: int = 0) -> bool:
+        """Whether the messages of a step are in the topics."""
+        return (batch.number, step) <= self.sent.place
+
+    def of(self, batch: LedgerBatch) -> Self:
+        """This outlet, for the steps of `batch`."""
+        self._batch = batch
+        return self
+
+    def begin(self, step: int) -> None:
+        """Begin the transaction of a step, unless the group has it."""
+        if self._batch is None:
+            raise ValueError("of which batch?")
+        self._step = step
+        self._is_open = not self.has(self._batch, step)
+        if self._is_open:
+            self._boundary = self._ledger.read_progress().W.time
+            self._sink.begin()
+
+    def send(self, tagged: pl.DataFrame, ended: pl.DataFrame, W: datetime | None) -> None:
+        """Send tagged events and ends of visit; those of a visitor in the order in which they stand here.
+
+        Their headers: `batch`, `W`, and `snapshot_W`: every visit that ended before it is in the lake already.
+        """
+        if not self._is_open or self._batch is None:
+            return
+        batch_id = self._batch.batch_id.encode()
+        headers = [("batch", batch_id), ("W", _to_text(W)), ("snapshot_W", _to_text(self._boundary))]
+        for (topic, encoder), frame in zip(self._encoders, (tagged, ended), strict=True):
+            if topic and frame.height:
+                messages = pl.DataFrame(
+                    {
+                        "key": frame["visitor_id"].cast(pl.Binary),
+                        "value": encoder.encode(frame.drop("visit_number", strict=False)),
+                    }
+                )
+                self._sink.send(topic, messages, headers=headers)
+
+    def commit(self, offsets: Iterable[PlannedOffsets]) -> None:
+        """Commit the transaction of the step, unless the group has it."""
+        if not self._is_open or self._batch is None:
+            return
+        sent = Sent(self._ledger.pipeline, self._batch.number, self._step)
+        ends = {each.place: each.end for each in offsets}
+        self._sink.commit(self._rule.group, ends | {self._marker: self._batch.number}, sent.to_text())
+        self.sent, self._is_open = sent, False
+
+    @property
+    def _marker(self) -> TopicPartition:
+        """The partition that stands for the pipeline; it may read no topic at all."""
+        return TopicPartition(self._rule.names[0], 0)
+
+    def _find_sent(self, *, accepts_gap: bool) -> Sent:
+        found = self._broker.client.read_commit(self._rule.group, [self._marker]).get(self._marker)
+        sent = _read(found) if found else NOTHING
+        name = self._ledger.pipeline
+        if found and sent.pipeline != name:
+            owner = f"the pipeline `{sent.pipeline}`" if sent.pipeline else "something else"
+            hint = "write another `group` below [topics]"
+            raise OtherLedgerError(f"the group `{self._rule.group}` belongs to {owner}, not to `{name}`; {hint}")
+        last = self._ledger.find_last_number()
+        if sent.batch > last:
+            raise OtherLedgerError(
+                f"the group `{self._rule.group}` has sent batch {sent.batch}, and the ledger knows {last}: it was "
+                "restored from a backup, or made anew; restore the newest one, or begin with another `group` and other "
+                "topics below [topics]"
+            )
+        if not found and not accepts_gap and self._is_in_doubt():
+            raise OtherLedgerError(
+                f"the group `{self._rule.group}` has no committed offsets any more (Kafka forgets them after "
+                "`offsets.retention.minutes`), and a batch is unfinished: whether it was sent cannot be known; look "
+                "for its id in the headers of the last messages; `m2 run PIPELINE --accept-gap` sends it, perhaps again"
+            )
+        return sent
+
+    def _is_in_doubt(self) -> bool:
+        """Whether a batch was planned before and may have been sent, and others were sent before it."""
+        has_planned = any(batch.state == "planned" for batch in self._ledger.list_unfinished())
+        return has_planned and any(batch.facts.get(SENT) for batch in self._ledger.list_batches(1, kinds=["run"]))
+
+
+def _read(committed: CommittedOffset) -> Sent:
+    try:
+        return Sent(**json.loads(committed.metadata))
+    except (ValueError, TypeError):
+        return NOTHING
+
+
+def _to_text(time: datetime | None) -> bytes:
+    return time.isoformat(timespec="microseconds").encode() if time else b""
