@@ -10,6 +10,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.kafka.broker import Broker
 
@@ -27,4 +28,13 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     of_this_process = tmp_path_factory.getbasetemp()
     of_the_run = of_this_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_this_process
     with Broker(of_the_run / "kafka").used() as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """An Apache Kafka of the test's own, to be killed and halted."""
+    from tests.kafka.broker import Broker
+
+    with Broker(tmp_path / "kafka").used() as broker:
         yield broker

@@ -94,8 +94,13 @@ class Client(Protocol):
     `NoTopicError` for a topic or partition that is not there.
     """
 
+    rule: KafkaRule
+
     def describe_topic(self, topic: str) -> TopicFacts | None:
-        """What `topic` is and what of it can be read; None if there is no such topic. It is never made."""
+        """What `topic` is and what of it can be read; None if there is no such topic. It is never made.
+
+        What was committed a moment ago may not be there yet: the markers of a transaction follow its commit.
+        """
         ...
 
     def find_offsets(self, topic: str, time: datetime) -> dict[int, int]:
@@ -177,6 +182,10 @@ class Sink(Protocol):
         Messages with the same key go to the same partition, the one that Java's client would choose, in the order of
         the frame; those without go to any. All get the same `headers`. It returns when the library has them.
         """
+        ...
+
+    def flush(self) -> None:
+        """Wait until every message that was sent has arrived; `commit` does so itself."""
         ...
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, int], metadata: str) -> None:

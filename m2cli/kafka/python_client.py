@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_EARLIEST, _LATEST = -2, -1  # what stands for them in Kafka's protocol, where else there is a time
 _POLL = 200  # milliseconds that a poll waits for messages
 _SOON = 20  # milliseconds to wait for messages to come: all that is wanted is there
 _FETCH_BYTES = 8 << 20  # of a partition at a time, as they lie on disk: what is fetched ahead is in memory
@@ -51,7 +52,8 @@ class PythonClient(BaseClient):
             if found is None:
                 return None
             numbers = sorted(partition["partition_index"] for partition in found["partitions"])
-            first, end = self._find_ends(topic, numbers)
+            first = self._list_offsets(topic, numbers, _EARLIEST)
+            end = self._list_offsets(topic, numbers, _LATEST)
         facts = (PartitionFacts(number, first[number], end[number]) for number in numbers)
         return TopicFacts(topic, str(found["topic_id"]), tuple(facts))
 
@@ -62,12 +64,9 @@ class PythonClient(BaseClient):
             raise NoTopicError(topic)
         milliseconds = -((datetime(1970, 1, 1, tzinfo=UTC) - time) // timedelta(milliseconds=1))
         with self._explained(f"find offsets of topic `{topic}`"):
-            wanted = {_topic_partition(topic, each.partition): milliseconds for each in facts.partitions}
-            found = {key.partition: value for key, value in self._open_consumer().offsets_for_times(wanted).items()}
-        return {
-            each.partition: found[each.partition].offset if found.get(each.partition) else each.end_offset
-            for each in facts.partitions
-        }
+            found = self._list_offsets(topic, [each.partition for each in facts.partitions], milliseconds)
+        ends = {each.partition: each.end_offset for each in facts.partitions}
+        return {partition: ends[partition] if offset < 0 else offset for partition, offset in found.items()}
 
     def read_commit(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, CommittedOffset]:
         """See `Client`."""
@@ -177,11 +176,18 @@ class PythonClient(BaseClient):
             raise kind(topic)
         return dict(found)
 
-    def _find_ends(self, topic: str, partitions: Sequence[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """The first and the last stable offset of each partition."""
-        consumer, wanted = self._open_consumer(), [_topic_partition(topic, each) for each in partitions]
-        first, end = consumer.beginning_offsets(wanted), consumer.end_offsets(wanted)
-        return {key.partition: offset for key, offset in first.items()}, {key.partition: at for key, at in end.items()}
+    def _list_offsets(self, topic: str, partitions: Sequence[int], wanted: int) -> dict[int, int]:
+        """By partition the offset of `wanted`: a time in milliseconds, or what Kafka has for the first and the end.
+
+        It is asked of a connection that does not remember which partitions there were.
+        """
+        from kafka.protocol.consumer import IsolationLevel
+
+        asked = {_topic_partition(topic, each): wanted for each in partitions}
+        found = self._within(
+            self._admin.list_partition_offsets, asked, IsolationLevel.READ_COMMITTED, self._milliseconds()
+        )
+        return {key.partition: each.offset for key, each in found.items()}
 
     def _open_consumer(self) -> Any:
         if self._consumer is None:

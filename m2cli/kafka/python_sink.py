@@ -17,6 +17,7 @@ import polars as pl
 from m2cli.kafka.errors import BrokerAwayError, MessageTooLargeError, NoTopicError
 from m2cli.kafka.partitioning import assign_partition
 from m2cli.kafka.pieces import count_bytes
+from m2cli.kafka.python_client import PythonClient
 from m2cli.kafka.python_settings import describe_python_error, make_python_settings
 from m2cli.kafka.sending import BaseSink
 from m2cli.kafka.watchdog import call_within
@@ -95,12 +96,16 @@ class PythonSink(BaseSink):
             keep(send(topic, value, key, headers, partition, time))
 
     def _count_partitions(self, topic: str) -> int:
-        from kafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
+        from kafka.errors import KafkaTimeoutError
 
         try:
             return len(self._producer.partitions_for(topic))
-        except (KafkaTimeoutError, UnknownTopicOrPartitionError):
-            raise NoTopicError(topic) from None
+        except KafkaTimeoutError:
+            # Of a topic that is not there it says the same as of a broker that is not there.
+            with suppress(BrokerAwayError), PythonClient(self.rule) as client:
+                if client.describe_topic(topic) is None:
+                    raise NoTopicError(topic) from None
+            raise
 
     def _flush(self) -> None:
         from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError

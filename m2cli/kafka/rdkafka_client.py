@@ -133,7 +133,6 @@ class RdkafkaClient(BaseClient):
         try:
             with self._explained(f"read topic `{topic}`"):
                 consumer.assign([Theirs(topic, partition, wanted.start) for partition, wanted in ranges.items()])
-                consumer.resume([Theirs(topic, partition) for partition in ranges])  # it was read to an end before
             for found in self._consume(topic, ranges, pace):
                 messages = _build(found, has_headers=pieces.has_headers)
                 pace.learn(messages)
@@ -148,21 +147,22 @@ class RdkafkaClient(BaseClient):
         """Lists of messages, until every range was seen to its end."""
         from confluent_kafka import TopicPartition as Theirs
 
-        consumer, ends = self._consumer, {partition: wanted.end for partition, wanted in ranges.items()}
+        consumer = self._consumer
+        ends = {partition: wanted.end for partition, wanted in ranges.items()}
         moved_time = time.monotonic()
         while ends:
             with self._explained(f"read topic `{topic}`"):
                 found = consumer.consume(pace.count, _POLL)
             messages = [each for each in found if each.error() is None]
-            done = [key for key, at in _find_positions(messages).items() if key in ends and at >= ends[key]]
+            done = {key for key, at in _find_positions(messages).items() if key in ends and at >= ends[key]}
             if len(messages) < len(found):
-                done += self._read_errors(topic, ranges, [each for each in found if each.error() is not None], ends)
+                done |= self._read_errors(topic, ranges, [each for each in found if each.error() is not None])
             if messages:
                 yield messages
-            if done:
-                for partition in done:
-                    ends.pop(partition, None)
-                consumer.pause([Theirs(topic, partition) for partition in done])
+            if done := done & ends.keys():
+                ends = {key: end for key, end in ends.items() if key not in done}
+                # Not paused: it would be so still when it is read again, and resuming takes up to a second.
+                consumer.incremental_unassign([Theirs(topic, partition) for partition in done])
             if found:
                 moved_time = time.monotonic()
             elif time.monotonic() - moved_time > self.rule.timeout.total_seconds():
@@ -170,16 +170,14 @@ class RdkafkaClient(BaseClient):
                 reason = self._complaints.last or "no more messages came"
                 raise BrokerAwayError(self.rule.bootstrap_servers, f"read topic `{topic}`", reason)
 
-    def _read_errors(
-        self, topic: str, ranges: Mapping[int, Range], found: Sequence[Any], ends: Mapping[int, int]
-    ) -> list[int]:
-        """The partitions that were read to their present end, if the range ends there: only markers were left."""
+    def _read_errors(self, topic: str, ranges: Mapping[int, Range], found: Sequence[Any]) -> set[int]:
+        """The partitions that are read to their present end, if the range ends there: only markers were left."""
         from confluent_kafka import KafkaError, KafkaException
 
-        done = []
+        done = set()
         for each in found:
             if each.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
-                done += [each.partition()] if each.offset() >= ends.get(each.partition(), 0) else []
+                done |= {each.partition()} if each.offset() >= ranges[each.partition()].end else set()
             elif each.error().code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART):  # noqa: SLF001
                 with self._explained(f"read topic `{topic}`"):
                     self._explain_loss(topic, ranges)

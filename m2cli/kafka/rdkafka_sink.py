@@ -149,8 +149,10 @@ class RdkafkaSink(BaseSink):
         call_within(self.rule.timeout + _SLACK, self._producer.commit_transaction, self.rule.timeout.total_seconds())
 
     def _abort(self) -> None:
+        limit = self.rule.timeout.total_seconds()
         self._producer.purge()
-        call_within(self.rule.timeout + _SLACK, self._producer.abort_transaction, self.rule.timeout.total_seconds())
+        self._producer.flush(limit)
+        call_within(self.rule.timeout + _SLACK, self._producer.abort_transaction, limit)
         self._failed.clear()
 
     def _close(self) -> None:
@@ -169,6 +171,12 @@ class RdkafkaSink(BaseSink):
             KafkaError.INVALID_PRODUCER_EPOCH,
             KafkaError.TRANSACTION_COORDINATOR_FENCED,
         )
+        if isinstance(error, SystemError) and self._producer is not None:
+            # What was fatal is raised while another call returns, and is lost on the way; any call says it again.
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as again:
+                error = again
         return isinstance(error, KafkaException) and error.args[0].code() in fenced
 
     def _describe(self, error: BaseException) -> str:

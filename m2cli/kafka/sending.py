@@ -45,11 +45,15 @@ class BaseSink(ABC):
         with self._guarded(f"send to topic `{topic}`"):
             self._send(topic, messages, list(headers))
 
-    def commit(self, group: str, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
+    def flush(self) -> None:
         """See `Sink`."""
         self._expect(begun=True)
         with self._guarded("bring all messages to the broker"):
             self._flush()
+
+    def commit(self, group: str, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
+        """See `Sink`."""
+        self.flush()
         with self._guarded("send offsets"):
             self._send_offsets(group, offsets, metadata)
         # From here on nobody but the broker knows whether it is committed, unless it says so.
@@ -110,10 +114,12 @@ class BaseSink(ABC):
         try:
             yield
         except BaseException as error:
+            is_foreign = isinstance(error, Exception) and not isinstance(error, M2Error)
+            is_fenced = is_foreign and self._is_fenced(error)
             self.close()
-            if isinstance(error, M2Error) or not isinstance(error, Exception):
+            if not is_foreign:
                 raise
-            if self._is_fenced(error):
+            if is_fenced:
                 raise FencedError(self.transactional_id) from error
             if is_commit:
                 raise CommitUnknownError(self.transactional_id, self._describe(error)) from error

@@ -69,13 +69,15 @@ class Broker:
             (self.folder / "port").write_text(str(port))
         command = [*java, "kafka.Kafka", str(self.folder / "server.properties")]
         guard = [sys.executable, "-m", "tests.kafka.guard", str(self.folder), *command]
-        self._guard = subprocess.Popen(guard, cwd=_PROJECT, start_new_session=True)
+        with (self.folder / "broker.log").open("ab") as log:
+            subprocess.run(guard, cwd=_PROJECT, stdout=log, stderr=log, start_new_session=True, check=True)
         self._wait()
 
     def kill(self) -> None:
         """End the broker as a power cut would; `start` brings it back."""
         self._signal(signal.SIGKILL)
-        self._guard.wait()
+        while (self.folder / "pid").exists():
+            time.sleep(0.02)
 
     @contextmanager
     def halted(self) -> Iterator[None]:
@@ -93,8 +95,6 @@ class Broker:
         """Until the broker answers."""
         deadline = time.monotonic() + _STARTED_WITHIN
         while time.monotonic() < deadline:
-            if self._guard.poll() is not None:
-                break
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 if (self.folder / "pid").exists():
                     return

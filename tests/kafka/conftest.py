@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from m2cli.kafka import LIBRARIES, KafkaRule, open_client
-from tests.kafka.broker import Broker
+from tests.kafka.cluster import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from m2cli.kafka import Client
+    from tests.kafka.broker import Broker
 
 
 @pytest.fixture(scope="session", params=LIBRARIES)
@@ -51,13 +51,20 @@ def make_topic(client: Client) -> Callable[..., str]:
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker of the test's own, to be killed and halted."""
-    with Broker(tmp_path / "kafka").used() as broker:
-        yield broker
-
-
-@pytest.fixture
 def own_rule(library: str, own_broker: Broker) -> KafkaRule:
     """The broker of the test's own, by one of the libraries, with little patience."""
     return KafkaRule(bootstrap_servers=(own_broker.address,), library=library, timeout=timedelta(seconds=2))
+
+
+@pytest.fixture(scope="session")
+def admin(kafka_broker: Broker) -> Iterator[Admin]:
+    """The owner of the broker of all tests."""
+    admin = Admin(kafka_broker.address)
+    yield admin
+    admin.close()
+
+
+@pytest.fixture
+def transactional_id() -> str:
+    """An id that no other test writes with."""
+    return f"m2-{uuid.uuid4().hex[:12]}"

@@ -1,8 +1,12 @@
-"""Runs a broker for as long as anybody uses it, whatever becomes of them: who does holds a shared lock."""
+"""Runs a broker for as long as anybody uses it, whatever becomes of them: who does holds a shared lock.
+
+It goes on by itself, as nobody's child: whoever started it may be gone before the others.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -34,5 +38,5 @@ def _is_free(users: int) -> bool:
     return True
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not os.fork():
     main(Path(sys.argv[1]), sys.argv[2:])

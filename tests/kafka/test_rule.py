@@ -1,0 +1,61 @@
+"""What a person may say about a cluster is checked before anything is connected to, and a password is never shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from m2cli.errors import UsageError
+from m2cli.kafka import KafkaRule, NoLibraryError
+from m2cli.kafka.python_settings import make_python_settings
+from m2cli.kafka.rdkafka_settings import Complaints, make_rdkafka_settings
+
+SERVERS = ("one.example:9092", "[::1]:9093")
+SASL = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "m2"}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"bootstrap_servers": ()}, "at least one server"),
+        ({"bootstrap_servers": ("one.example",)}, "`one.example` is not a server of Kafka; write it as `host:9092`"),
+        ({"bootstrap_servers": ("kafka://one:9092",)}, "is not a server"),
+        ({"library": "kafka_python"}, "unknown Kafka library `kafka_python`; did you mean `kafka-python`?"),
+        ({"security_protocol": "TLS"}, "unknown security protocol `TLS`"),
+        ({"security_protocol": "SASL_PLAINTEXT"}, "needs all of `sasl_mechanism`"),
+        (SASL, "needs all of `sasl_mechanism`, `sasl_username` and `sasl_password`"),
+        ({"sasl_password": "secret"}, "takes no name and password"),
+        ({"ssl_cafile": "ca.pem"}, "takes no certificates"),
+        ({"security_protocol": "SSL", "ssl_keyfile": "key.pem"}, "come together"),
+        ({"timeout": timedelta(milliseconds=10)}, "at least 1 second"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy(said: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        KafkaRule(**{"bootstrap_servers": SERVERS} | said)
+    assert told in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_password_is_in_no_repr_and_reaches_both_libraries() -> None:
+    rule = KafkaRule(bootstrap_servers=SERVERS, **SASL, sasl_password="secret", ssl_cafile="ca.pem")
+    assert "secret" not in repr(rule)
+    theirs = make_python_settings(rule)
+    assert (theirs["bootstrap_servers"], theirs["sasl_plain_password"]) == (list(SERVERS), "secret")
+    others = make_rdkafka_settings(rule, Complaints())
+    assert (others["sasl.password"], others["ssl.ca.location"]) == ("secret", "ca.pem")
+    assert others["bootstrap.servers"] == "one.example:9092,[::1]:9093"
+
+
+def test_without_crc32c_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m2cli.kafka.python_settings.find_spec", lambda name: None if name == "crc32c" else object())
+    with pytest.raises(NoLibraryError, match=r"needs the package `crc32c`; `pip install 'kafka-python\[crc32c"):
+        make_python_settings(KafkaRule(bootstrap_servers=SERVERS))
+
+
+def test_without_the_extra_librdkafka_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m2cli.kafka.rdkafka_settings.find_spec", lambda _: None)
+    with pytest.raises(NoLibraryError, match=r"pip install 'm2cli\[librdkafka\]'"):
+        make_rdkafka_settings(KafkaRule(bootstrap_servers=SERVERS), Complaints())
