@@ -36,7 +36,8 @@ def run_and_exit(body: Callable[[], object]) -> NoReturn:
 def ending_gently() -> Iterator[Callable[[float], bool]]:
     """Within the block the first signal that would end the process asks it to end; the next ends it as ever.
 
-    What comes within a second is the same once more: `timeout` and terminals tell a process and then its group. Gives a function that waits so many seconds, or until such a signal, and says whether one has come.
+    What comes within a second is the same once more: `timeout` and terminals tell a process and then its group.
+    Gives a function that waits so many seconds, or until such a signal, and says whether one has come.
     """
     event, asked = Event(), list[float]()
 

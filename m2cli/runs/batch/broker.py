@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.kafka import KafkaRule, NoTopicError, OffsetsLostError, TopicReplacedError, open_client, open_sink
+from m2cli.kafka import KafkaRule, NoTopicError, open_client, open_sink
 from m2cli.kafka.follow import name_partition
 from m2cli.runs.batch.outlet import Nowhere
 
@@ -80,12 +80,13 @@ class Broker:
         ranges = {each.partition: each.range for each in planned if each.start < each.end}
         if not ranges:
             return
-        facts = self.describe(source.topic)
-        if facts.topic_id != planned[0].topic_id:
-            raise TopicReplacedError(source.topic, planned[0].topic_id, facts.topic_id)
-        for piece in self.client.read_ranges(source.topic, ranges):
+        for piece in self.client.read_ranges(source.topic, ranges, topic_id=planned[0].topic_id):
             name = pl.lit(name_partition(source.topic, piece.partition)).alias("source")
-            yield self._find_decoder(source).decode(piece.messages.with_columns(name))
+            yield self.decode(piece.messages.with_columns(name), source)
+
+    def decode(self, messages: pl.DataFrame, source: KafkaSource) -> Intake:
+        """Messages of the topic of `source`, with their partition as `source`, as events and rejects."""
+        return self._find_decoder(source).decode(messages)
 
     def find_outlet(self, ledger: LedgerReader, batch: LedgerBatch) -> Outlet:
         """Where the tagged events and ends of visit of `batch` go. Raises what `Topics` raises."""
@@ -117,6 +118,3 @@ class Broker:
         if source.name not in self._decoders:
             self._decoders[source.name] = Decoder(self.store, mapping=source.mapping)
         return self._decoders[source.name]
-
-
-LOST = (OffsetsLostError, TopicReplacedError)

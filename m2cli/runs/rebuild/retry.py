@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from m2cli.logs.formats import find_format
 from m2cli.logs.parse import Origin, Place, name_events, parse_block
 from m2cli.logs.streams import DAMAGED, ENDS_EARLY
 from m2cli.pipeline import AccessLogSource, EventsSource
+from m2cli.runs.batch.broker import Broker
 from m2cli.runs.rebuild.rewrite import FROM_ROW, join_rows
 from m2cli.stages.rejects import FROM_THE_FUTURE
 from m2cli.stages.visitors import NO_VISITOR
@@ -53,13 +55,38 @@ def retry_rejects(
     was_event = pl.col("reason").is_in(_WERE_EVENTS)
     is_object = pl.col("raw").str.starts_with("{").fill_null(value=False)
     is_line = pl.col("part_id").is_in(list(log_parts)).fill_null(value=False)
+    is_message = pl.col("source").is_in(_list_partitions(rejects, pipeline)) & ~was_event
     can_be_line = is_line & ~was_event & ~pl.col("reason").is_in(_PARTIAL) & pl.col("raw").is_not_null()
     tried = [
         _retry_events(rejects.filter(was_event & is_object), scratch),
-        _retry_rows(rejects.filter(~was_event & ~is_line & is_object), pipeline, scratch),
+        _retry_rows(rejects.filter(~was_event & ~is_line & ~is_message & is_object), pipeline, scratch),
+        _retry_messages(rejects.filter(is_message), pipeline),
         _retry_lines(rejects.filter(can_be_line), pipeline),
     ]
     return join_rows(tried, _NOTHING)
+
+
+def _list_partitions(rejects: pl.DataFrame, pipeline: PipelineRule) -> list[str]:
+    """The sources of `rejects` that are partitions of the pipeline's topics."""
+    topics = {source.topic for source in pipeline.topic_sources}
+    return [source for source in rejects["source"].unique().drop_nulls() if source.rpartition("-")[0] in topics]
+
+
+def _retry_messages(rejects: pl.DataFrame, pipeline: PipelineRule) -> pl.DataFrame:
+    """The messages of topics that can be read by the schemas that are known today."""
+    if not rejects.height:
+        return join_rows([], _NOTHING)
+    from m2cli.avro.raws import decode_raw
+
+    found = []
+    with closing(Broker(pipeline)) as broker:
+        for source in pipeline.topic_sources:
+            mine = rejects.filter(pl.col("source").str.replace(r"-\d+$", "") == source.topic)
+            messages = mine.select("source", "position_in_source", "arrival_time", value=decode_raw(mine["raw"]))
+            events = broker.decode(messages, source).events
+            rows = mine.select("source", "position_in_source", FROM_ROW)
+            found.append(events.join(rows, on=["source", "position_in_source"], how="left", maintain_order="left"))
+    return join_rows(found, _NOTHING)
 
 
 def _retry_lines(rejects: pl.DataFrame, pipeline: PipelineRule) -> pl.DataFrame:
