@@ -1,0 +1,366 @@
+"""A pipeline from topics to topics and a lake: what it makes of messages, and of what happens to topics."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from m2cli.avro.encode import Encoder
+from m2cli.avro.folder import DirectoryStore
+from m2cli.avro.own import event_schema
+from m2cli.avro.schema import parse_schema
+from m2cli.errors import ExitCode
+from m2cli.kafka import (
+    BrokerAwayError,
+    FencedError,
+    NoTopicError,
+    OffsetsLostError,
+    TopicPartition,
+    TopicReplacedError,
+    open_client,
+    open_sink,
+)
+from m2cli.ledger import open_ledger
+from m2cli.runs.batch.topics import OtherLedgerError
+from m2cli.runs.check import check_pipeline
+from m2cli.runs.follow import FollowRule, follow_pipeline
+from m2cli.runs.rebuild.rule import RebuildRule
+from m2cli.runs.rebuild.work import rebuild_dates
+from m2cli.runs.status import read_status
+from tests.kafka.cluster import Admin
+from tests.topics.market import MINUTE, START, Market, assert_said_once, make_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kafka.broker import Broker
+
+M2 = str(Path(sys.executable).with_name("m2"))
+
+
+@pytest.fixture
+def market(kafka_broker: Broker, tmp_path: Path) -> Market:
+    return Market.open(tmp_path, kafka_broker.address)
+
+
+@pytest.fixture
+def admin(kafka_broker: Broker) -> Iterator[Admin]:
+    admin = Admin(kafka_broker.address)
+    yield admin
+    admin.close()
+
+
+def list_tagged(market: Market) -> list[tuple[Any, ...]]:
+    return sorted(market.read_tagged().select("visit_id", "event_id", "event_time").rows(), key=str)
+
+
+def list_lake(market: Market, table: str = "events") -> list[tuple[Any, ...]]:
+    columns = {
+        "events": ("visit_id", "event_id", "event_time", "source", "position_in_source", "amount", "country"),
+        "visits": ("visit_id", "start_time", "end_time", "event_count", "end_reason", "continues_visit_id", "revenue"),
+        "late": ("event_id", "event_time", "late_reason", "late_by"),
+        "duplicates": ("event_id", "event_time"),
+    }
+    return sorted(market.read(table).select(columns[table]).rows(), key=str)
+
+
+def follow(market: Market, *, steps: int = 25, most_messages: int = 40) -> None:
+    """Follow until so many steps were done, or nothing new has come for a while."""
+    done: list[str] = []
+
+    def at(step: str) -> None:
+        done.append(step)
+
+    def pause(_seconds: float) -> bool:
+        time.sleep(0.02)
+        return done.count("step committed") >= steps
+
+    rule = FollowRule(step_every=timedelta(seconds=0.02), most_messages=most_messages)
+    follow_pipeline(market.rule, rule, now=lambda: datetime.now(UTC), pause=pause, at=at)
+
+
+def test_followed_and_run_in_batches_the_lake_and_the_topics_are_the_same(kafka_broker: Broker, tmp_path: Path) -> None:
+    at_once, in_batches, followed = (Market.open(tmp_path / name, kafka_broker.address) for name in "abc")
+    for number in range(6):
+        for market in (at_once, in_batches, followed):
+            market.send(make_events(number))
+        in_batches.run()
+    at_once.run()
+    follow(followed)
+    for market in (at_once, in_batches, followed):
+        market.run(is_flush=True)
+        assert_said_once(market)
+    assert len(followed.list_batches()) > 1
+    assert all(batch.facts["is_sent"] for batch in followed.list_batches())
+    for table in ("events", "visits", "late", "duplicates"):
+        # Of offsets only those of aborted messages differ, and of sources the names of the topics.
+        rows = [list_lake(market, table) for market in (at_once, in_batches, followed)]
+        markets = (at_once, in_batches, followed)
+        bare = [[str(row).replace(each.place.name, "m") for row in of] for of, each in zip(rows, markets, strict=True)]
+        assert bare[0] == bare[1] == bare[2], table
+        assert bare[0]
+
+
+def test_what_is_ingested_and_sessionized_is_what_the_pipeline_makes_where_nothing_was_late(
+    market: Market, tmp_path: Path
+) -> None:
+    for number in range(5):
+        market.send(make_events(number, late=False))
+    market.run()
+    market.run(is_flush=True)
+    server = ("--bootstrap-server", market.place.address)
+    ingested = subprocess.run(
+        [M2, "ingest", "kafka", market.measurements, *server, "-o", str(tmp_path / "events")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ingested.returncode, ingested.stdout) == (0, ""), ingested.stderr
+    limits = ("--inactivity", "10m", "--max-duration", "1h")
+    subprocess.run(
+        [M2, "sessionize", str(tmp_path / "events" / "events"), "-o", str(tmp_path / "at_once"), *limits],
+        check=True,
+        capture_output=True,
+    )
+    found = pl.read_parquet(tmp_path / "at_once" / "events" / "**" / "*.parquet")
+    assert sorted(found.select("visit_id", "event_id").rows()) == sorted(
+        market.read("events").select("visit_id", "event_id").rows()
+    )
+
+
+def test_the_headers_say_how_far_the_lake_and_the_stream_have_come(market: Market) -> None:
+    for number in range(3):
+        market.send(make_events(number, late=False))
+        market.run()
+    ends = market.read_ends()
+    batches = [batch for batch in market.list_batches() if batch.facts["visit_count"]]
+    assert {headers["batch"] for headers in ends["headers"]} == {batch.batch_id for batch in batches}
+    W = {batch.batch_id: batch.facts["W"] for batch in market.list_batches()}
+    before = dict(zip([*W], ["", *W.values()], strict=False))
+    for headers, end_time in ends.select("headers", "end_time").iter_rows():
+        assert datetime.fromisoformat(headers["W"]) == datetime.fromisoformat(W[headers["batch"]]) > end_time
+        boundary = headers["snapshot_W"]
+        assert (boundary and datetime.fromisoformat(boundary)) == (
+            before[headers["batch"]] and datetime.fromisoformat(before[headers["batch"]])
+        )
+
+
+def test_what_is_no_event_is_kept_and_counted(market: Market) -> None:
+    good = Encoder(event_schema()).encode(make_events(0, 3, late=False))
+    values = [
+        None,
+        b"",
+        b"hello",
+        b"\xc3\x01" + bytes(8),
+        good[0],
+        good[1][:-3],
+        json.dumps({"event_time": START.isoformat(), "visitor_id": "json", "event_id": "j1"}).encode(),
+        b'{"event_time": "never"}',
+    ]
+    market.send_values(values)
+    facts = market.run(now=START).batch
+    assert (facts.read_count, facts.event_count, facts.reject_count, facts.ignored_count) == (8, 2, 5, 1)
+    rejects = market.read("rejects")
+    assert rejects.select("source", "position_in_source").is_unique().all()
+    assert "unknown_schema" in rejects["reason"].to_list()
+
+
+def test_messages_of_an_unknown_schema_are_taken_in_once_it_is_known(market: Market, tmp_path: Path) -> None:
+    schema = parse_schema(
+        json.dumps(
+            {
+                "type": "record",
+                "name": "shop.Sale",
+                "fields": [
+                    {"name": "event_id", "type": "string"},
+                    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+                    {"name": "visitor_id", "type": "string"},
+                    {"name": "colour", "type": ["null", "string"]},
+                ],
+            }
+        )
+    )
+    market.settings["schemas"] = str(tmp_path / "schemas")
+    rows = make_events(0, 20, late=False).with_columns(colour=pl.lit("red"))
+    market.send(make_events(0, 20, late=False).with_columns(event_id=pl.col("event_id") + "-known"))
+    market.send(rows.unique("event_id"), schema)
+    facts = market.run().batch
+    assert dict(facts.reject_reasons) == {"unknown_schema": 20}
+    market.send(make_events(5, late=False))
+    market.run(is_flush=True)
+    rule = RebuildRule(first_date=START.date(), last_date=START.date(), with_rejects=True)
+    unchanged = rebuild_dates(market.rule, rule, now=lambda: datetime.now(UTC))
+    assert not unchanged.has_changes
+    DirectoryStore(tmp_path / "schemas").add(schema)
+    rebuilt = rebuild_dates(market.rule, rule, now=lambda: datetime.now(UTC))
+    assert rebuilt.merged_count == 20
+    events = market.read("events").filter(pl.col("event_id").is_in(rows["event_id"].implode()))
+    assert events.height == 20
+    assert market.read("rejects").height == 0
+
+
+def test_messages_that_retention_took_are_told_of_and_passed_over_when_asked(market: Market, admin: Admin) -> None:
+    market.send(make_events(0))
+    market.run()
+    market.send(make_events(1))
+    with open_client(market.kafka) as client:
+        facts = client.describe_topic(market.measurements)
+        assert facts
+    admin.delete_messages(market.measurements, facts.partitions[0].end_offset)
+    market.send(make_events(2))
+    before = [batch.batch_id for batch in market.list_batches()]
+    with pytest.raises(OffsetsLostError, match=r"[\d,]+ offsets are gone, .*--accept-gap"):
+        market.run()
+    assert [batch.batch_id for batch in market.list_batches()] == before
+    gapped = market.run(accepts_gap=True).batch
+    assert len(gapped.warnings) == 1
+    assert "are gone" in gapped.warnings[0]
+    assert gapped.event_count
+    market.run(is_flush=True)
+    assert_said_once(market)
+
+
+def test_a_topic_that_was_made_anew_is_told_of(market: Market, admin: Admin) -> None:
+    market.send(make_events(0))
+    market.run()
+    admin.delete_topic(market.measurements)
+    with open_client(market.kafka) as client:
+        assert client.create_topic(market.measurements, partition_count=3)
+    market.send(make_events(1))
+    with pytest.raises(TopicReplacedError, match="was deleted and made anew"):
+        market.run()
+    assert market.run(accepts_gap=True).batch.event_count
+    market.run(is_flush=True)
+    assert_said_once(market)
+
+
+def test_a_partition_that_is_added_is_read_from_its_beginning(market: Market, admin: Admin) -> None:
+    market.settings["sources"] = (replace(market.rule.sources[0], start="latest"),)
+    market.send(make_events(0))
+    assert market.run().batch.event_count == 0
+    admin.add_partitions(market.measurements, 5)
+    sent = make_events(1)
+    market.send(sent)
+    facts = market.run().batch
+    assert facts.event_count == sent.height
+    assert len(read_status(market.rule).partitions) == 5
+
+
+def test_without_a_broker_nothing_changes(market: Market, tmp_path: Path) -> None:
+    market.send(make_events(0))
+    market.run()
+    before = [batch.batch_id for batch in market.list_batches()]
+    away = Market(market.place._replace(address="127.0.0.1:1", timeout=1.0))
+    with pytest.raises(BrokerAwayError, match=r"cannot .* at Kafka `127.0.0.1:1`"):
+        away.run()
+    assert [batch.batch_id for batch in market.list_batches()] == before
+    told = subprocess.run(
+        [M2, "run", str(away.write_toml()), "--set", "kafka.timeout=1s"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == ExitCode.UNREACHABLE
+    assert "Traceback" not in told.stderr
+    status = read_status(away.rule)
+    assert status.topics[0].behind_count is None
+    assert any("127.0.0.1:1" in text for text in status.warnings)
+    assert check_pipeline(away.rule, now=datetime.now(UTC)).exit_code == ExitCode.UNREACHABLE
+
+
+def test_a_topic_that_is_not_there_is_said(market: Market) -> None:
+    market.settings["sources"] = (replace(market.rule.sources[0], topic="nowhere"),)
+    with pytest.raises(NoTopicError, match="there is no topic `nowhere`"):
+        market.run()
+
+
+def test_who_was_shut_out_ends_with_nothing_committed(market: Market) -> None:
+    market.send(make_events(0))
+    topics = market.rule.topics
+    assert topics
+
+    def intrude(step: str) -> None:
+        if step == "added up":
+            with open_sink(market.kafka, topics.group):
+                pass
+
+    with pytest.raises(FencedError, match="was shut out"):
+        market.run(at=intrude)
+    assert market.read_tagged().is_empty()
+    market.run()
+    market.run(is_flush=True)
+    assert_said_once(market)
+
+
+def test_topics_that_know_more_than_the_ledger_stop_it(market: Market, tmp_path: Path) -> None:
+    market.send(make_events(0))
+    market.run()
+    market.settings["lake"] = tmp_path / "other"
+    with pytest.raises(OtherLedgerError, match="the ledger knows 0: it was restored from a backup"):
+        market.run()
+    market.settings["name"] = "other"
+    with pytest.raises(OtherLedgerError, match=f"belongs to the pipeline `{market.place.name}`, not to `other`"):
+        market.run()
+
+
+def test_input_is_taken_up_to_a_moment_and_no_further(market: Market) -> None:
+    for number in range(3):
+        market.send(make_events(number, late=False))
+    until = START + 15 * MINUTE
+    facts = market.run(until=until).batch
+    assert facts.last_event_time < until
+    assert 0 < facts.event_count < 130
+    market.run()
+    market.run(is_flush=True)
+    assert_said_once(market)
+
+
+def test_the_cluster_is_told_how_far_the_pipeline_has_come(market: Market) -> None:
+    market.send(make_events(0))
+    market.run()
+    topics = market.rule.topics
+    assert topics
+    with open_client(market.kafka) as client:
+        facts = client.describe_topic(market.measurements)
+        assert facts
+        places = [TopicPartition(market.measurements, each.partition) for each in facts.partitions]
+        committed = client.read_commit(topics.group, places)
+    assert {place.partition: found.offset for place, found in committed.items()} == {
+        each.partition: each.end_offset for each in facts.partitions
+    }
+    with open_ledger(market.rule.lake / "_m2" / "ledger.sqlite") as ledger:
+        number = ledger.find_last_number()
+    assert json.loads(committed[places[0]].metadata) == {"pipeline": market.place.name, "batch": number, "step": 0}
+
+
+def test_sigterm_ends_a_followed_pipeline_with_all_committed(market: Market) -> None:
+    market.send(make_events(0))
+    with subprocess.Popen(
+        [M2, "run", str(market.write_toml(lake_every="1h")), "--follow"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while market.read_topic(market.tagged).is_empty() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        finally:
+            process.terminate()
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 0, said
+    assert f"{market.place.name}-000001" in said
+    assert [batch.state for batch in market.list_batches()] == ["published"]
+    market.run(is_flush=True)
+    assert_said_once(market)
+
+
+def test_only_topics_are_followed(market: Market, tmp_path: Path) -> None:
+    path = tmp_path / "logs.toml"
+    path.write_text('[pipeline]\nname = "l"\nlake = "l"\n[[source]]\ntype = "access_log"\npaths = "a.log"\n')
+    told = subprocess.run([M2, "run", str(path), "--follow"], capture_output=True, text=True, check=False)
+    assert told.returncode == ExitCode.USAGE
+    assert "is no topic, and only topics are followed" in told.stderr
