@@ -32,6 +32,7 @@ VERBS = (
     Verb("status", "Look", "Show how a pipeline stands: open visits, watermarks, the last batches, what was read."),
     Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),
     Verb("compact", "Care", "Make few files of a day's many small ones."),
+    Verb("schema", "Care", "Keep the schemas of messages, and try new ones against them."),
     Verb("completion", "Help", "Print the script that completes m2's verbs and options in your shell."),
 )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from m2cli.avro.types import Type
 
-CHUNK = 1 << 15  # messages at a time: their columns stay in the cache
+CHUNK = 1 << 14  # messages at a time: their columns stay in the cache
 CHUNK_BYTES = 256 << 20  # views into them count to 2 GiB
 NO_RECORD = "its schema is no record"
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from m2cli.avro.exact import coalesce_texts, gather_lists
-from m2cli.avro.lanes import Lanes, pack_bits
+from m2cli.avro.lanes import Lanes
 from m2cli.avro.leaves import dtype_of, fits_decimal, to_meaning
 from m2cli.avro.types import Type, children, is_recursive, least_size
 
@@ -120,9 +121,7 @@ class _Reader:
         if leaf.kind in ("bytes", "string", "fixed"):
             column = self.lanes.to_binary(raw, is_given)
         else:
-            column = pl.Series(raw)
-            if is_given is not None:
-                column = column.set(pl.Series(~is_given), None)
+            column = pl.Series(raw if is_given is None else pl.from_arrow(pa.array(raw, mask=~is_given)))
         try:
             return _Part(_finish(leaf, column), places)
         except (ValueError, pl.exceptions.ComputeError):
@@ -142,6 +141,8 @@ class _Reader:
         return _Part(pl.DataFrame(columns).to_struct(), places)
 
     def _read_union(self, union: Type, places: Places, ends: Places) -> _Part:
+        if len(union.branches) == 2 and len(union.values) == 1 and union.values[0].kind in ("string", "bytes"):
+            return self._read_nullable_text(union, places)
         indexes, places = self.lanes.longs(places)
         is_wrong = indexes.view(np.uint64) >= len(union.branches)
         places = self._fail(places, is_wrong)
@@ -153,6 +154,14 @@ class _Reader:
         if not columns:
             return _Part(_nulls(union, len(places)), places)
         return _Part(columns[0] if len(columns) == 1 else coalesce_texts(columns), places)
+
+    def _read_nullable_text(self, union: Type, places: Places) -> _Part:
+        text = union.values[0]
+        given = 2 * union.branches.index(text)
+        views, is_given, places = self.lanes.nullable_views(places, given, 2 - given)
+        if not is_given.any():
+            return _Part(_nulls(text, len(places)), places)
+        return self._to_column(text, views, places, is_given)
 
     def _read_where(self, branch: Type, is_given: Mask, places: Places, ends: Places) -> _Part:
         """The values of `branch` where they are given, null elsewhere."""
@@ -185,8 +194,7 @@ class _Reader:
             reading = open_lanes
             while len(reading):
                 if len(rows) >= MOST_ROUNDS:
-                    places[open_lanes] = self.lanes.failed
-                    open_lanes = open_lanes[:0]
+                    places[reading] = self.lanes.failed  # where it finds no further block
                     break
                 column, places[reading] = self._read_item(whole, places[reading], ends[reading])
                 rows.append(reading)
@@ -247,6 +255,3 @@ def _gather(whole: Type, rows: list[Places], items: list[pl.Series], count: int)
     joined = np.concatenate(rows)
     ordered = pl.concat(items).gather(np.argsort(joined, kind="stable"))
     return gather_lists(ordered, pl.Series(np.bincount(joined, minlength=count)), dtype)
-
-
-__all__ = ["Read", "is_columnar", "pack_bits", "read_columns"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.avro.bodies import Rows, build_rows, read_bodies, refuse
+from m2cli.avro.cipher import SEALED, UNKNOWN_KEY, Opened
 from m2cli.avro.container import read_container
 from m2cli.avro.exact import UnreadableError
 from m2cli.avro.kinds import (
@@ -100,16 +101,14 @@ class Decoder:
         values = messages.select(index=pl.int_range(pl.len(), dtype=pl.Int64), value="value").filter(
             pl.col("value").is_not_null()
         )
-        if self._codec is None:
-            return _Opened(values, _no_piece())
-        is_sealed = values["value"].bin.starts_with(self._codec.mark)
+        is_sealed = values["value"].bin.starts_with(self._codec.mark if self._codec else SEALED)
         if not is_sealed.any():
             return _Opened(values, _no_piece())
         sealed = values.filter(is_sealed)
-        opened = self._codec.open(sealed["value"])
-        failed = sealed.with_columns(reason=opened.reasons).filter(opened.messages.is_null())
+        opened, reasons = self._codec.open(sealed["value"]) if self._codec else _open_none(sealed["value"])
+        failed = sealed.with_columns(reason=reasons).filter(opened.is_null())
         rejects = _keep(failed.select("index", "reason"), encode_whole(failed["value"]))
-        now = sealed.with_columns(value=opened.messages).filter(pl.col("value").is_not_null())
+        now = sealed.with_columns(value=opened).filter(pl.col("value").is_not_null())
         values = pl.concat([values.filter(~is_sealed), now]).sort("index")
         return _Opened(values, _no_piece()._replace(rejects=rejects))
 
@@ -183,14 +182,11 @@ class Decoder:
         chosen = {name: column for name, column in chosen.items() if name in EVENT_COLUMNS_OF_MESSAGES}
         typed = type_rows(block.rows, index, chosen, self._rule)
         rejects = pl.concat([wrong, typed.wrong])
-        raws = values.join(rejects, on="index", how="right", maintain_order="right")["value"]
-        return _Piece(typed.events, typed.places, _keep(rejects, encode_raw(raws)))
+        return _Piece(typed.events, typed.places, _keep_bytes(rejects, values))
 
     def _shape(self, rows: Rows, chosen: Mapping[str, str], values: pl.DataFrame) -> _Piece:
         """Rows as events, and as rejects those that are none, in their own fields."""
-        wrong = rows.wrong
-        raws = values.join(wrong, on="index", how="right", maintain_order="right")["value"]
-        rejects = _keep(wrong, encode_raw(raws))
+        rejects = _keep_bytes(rows.wrong, values)
         if not rows.rows.height:
             return _no_piece()._replace(rejects=rejects)
         taken = take_out(rows.rows, chosen)
@@ -198,7 +194,7 @@ class Decoder:
         if typed.wrong.height:
             is_wrong = pl.int_range(rows.rows.height, eager=True)
             numbered = type_rows(taken, is_wrong, chosen, self._rule).wrong["index"]
-            rejects = pl.concat([rejects, _keep(typed.wrong, _to_json(rows.rows[numbered]))])
+            rejects = pl.concat([rejects, _keep(typed.wrong, _to_json(take_out(rows.rows[numbered], {})))])
         return _Piece(typed.events, typed.places, rejects)
 
     def _choose(self, schema: AvroSchema) -> dict[str, str]:
@@ -215,12 +211,27 @@ EVENT_COLUMNS_OF_MESSAGES = frozenset(INPUT_COLUMNS) - {"source", "part_id", "po
 _REJECT = {**WRONG, "raw": pl.String}
 
 
+def _open_none(messages: pl.Series) -> Opened:
+    """Without any key: none is known."""
+    count = len(messages)
+    nothing = pl.Series([None], dtype=pl.Binary).new_from_index(0, count)
+    return Opened(nothing, pl.Series([UNKNOWN_KEY], dtype=pl.String).new_from_index(0, count))
+
+
 def _no_piece() -> _Piece:
     return _Piece(pl.DataFrame(), pl.Series("index", [], dtype=pl.Int64), pl.DataFrame(schema=_REJECT))
 
 
 def _keep(wrong: pl.DataFrame, raws: pl.Series) -> pl.DataFrame:
     return wrong.with_columns(raw=raws).select(list(_REJECT)).cast(_REJECT)  # type: ignore[arg-type]  # classes
+
+
+def _keep_bytes(wrong: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
+    """What is wrong, with the bytes of its message."""
+    if not wrong.height:
+        return pl.DataFrame(schema=_REJECT)
+    raws = values.join(wrong, on="index", how="right", maintain_order="right")["value"]
+    return _keep(wrong, encode_raw(raws))
 
 
 def _to_json(rows: pl.DataFrame) -> pl.Series:
@@ -257,7 +268,8 @@ def _name(piece: _Piece, messages: pl.DataFrame) -> _Piece:
 def _place(events: pl.DataFrame, index: pl.Series, messages: pl.DataFrame) -> pl.DataFrame:
     """`events` with where they came from, and what kind they are where they do not say it."""
     where = messages.select("source", "position_in_source", "arrival_time")
-    where = where if len(index) == messages.height and index.is_unique().all() else where[index]
+    is_all = len(index) == messages.height and bool((index == pl.int_range(len(index), eager=True)).all())
+    where = where if is_all else where[index]
     events = events.with_columns(where)
     if "event_type" not in events.columns:
         events = events.with_columns(event_type=pl.lit(DEFAULT_TYPE))

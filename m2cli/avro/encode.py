@@ -21,14 +21,14 @@ CHUNK = 1 << 15  # rows at a time: their columns stay in the cache
 
 
 class Encoder:
-    """Writes rows by one schema, `cipher` around each message where there is one.
+    """Writes rows by one schema, sealed by `codec` where there is one.
 
     Raises `UsageError` for a schema that no frame can be written by: one that is no record, or that has unions of
     several types or a type that holds itself.
     """
 
-    def __init__(self, schema: AvroSchema, cipher: Cipher | None = None) -> None:
-        self.schema, self._cipher = schema, cipher
+    def __init__(self, schema: AvroSchema, codec: Cipher | None = None) -> None:
+        self.schema, self._codec = schema, codec
         self._header = SINGLE_OBJECT + schema.fingerprint
         if schema.type.kind != "record" or not _is_writable(schema.type):
             raise UsageError(f"`{schema.name}` cannot be written by column: {_WRITABLE}")
@@ -43,7 +43,7 @@ class Encoder:
         columns = [_column(frame, field) for field in self.schema.type.fields]
         chunks = [self._encode(columns, start, frame.height) for start in range(0, frame.height, CHUNK)]
         messages = pl.concat(chunks) if chunks else pl.Series(dtype=pl.Binary)
-        return (self._cipher.seal(messages) if self._cipher else messages).alias("value")
+        return (self._codec.seal(messages) if self._codec else messages).alias("value")
 
     def _encode(self, columns: list[pl.Series], start: int, height: int) -> pl.Series:
         pieces: list[object] = [self._header]

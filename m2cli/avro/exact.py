@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from m2cli.avro.leaves import dtype_of, to_meaning
+from m2cli.avro.leaves import dtype_of, number_times, to_meaning
 from m2cli.avro.types import Type, least_size
 from m2cli.files.texts import to_text
 
@@ -205,7 +205,9 @@ def _build_union(whole: Type, values: Sequence[Any], name: str) -> pl.Series:
 
 def coalesce_texts(columns: Sequence[pl.Series]) -> pl.Series:
     """One column of texts of the branches of a union, of which a row has one."""
-    texts = [to_text(column) if column.null_count() < len(column) else column.cast(pl.String) for column in columns]
+    texts = [to_text(number_times(each)) for each in columns if each.null_count() < len(each)]
+    if not texts:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(columns[0]))
     return pl.select(pl.coalesce(texts)).to_series()
 
 

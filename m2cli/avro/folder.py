@@ -111,6 +111,14 @@ class DirectoryStore:
         return schema
 
 
+def read_schema(path: Path) -> AvroSchema:
+    """The schema in a file. Raises `BadSchemaError`, `UnreadableSourceError`."""
+    schema = _read(path)
+    if schema is None:
+        raise UnreadableSourceError(path, "no such file")
+    return schema
+
+
 def _read(path: Path) -> AvroSchema | None:
     try:
         return parse_schema(path.read_bytes().decode(), str(path))

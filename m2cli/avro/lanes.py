@@ -42,6 +42,14 @@ class Views(NamedTuple):
     places: Places
 
 
+class NullableViews(NamedTuple):
+    """Texts as views, which of them are given at all, and the places behind them."""
+
+    views: Words
+    is_given: NDArray[np.bool_]
+    places: Places
+
+
 class Lanes:
     """The joined bytes of messages, read at many places at once.
 
@@ -95,6 +103,46 @@ class Lanes:
             lengths, starts = np.where(wrong, 0, lengths), np.where(wrong, self.failed, starts)
         return self._view(lengths, starts)
 
+    def nullable_views(self, places: Places, given: int, null: int) -> NullableViews:
+        """A text or nothing at each place: the byte `null`, or the byte `given` and then the text.
+
+        At once, since the fields of events are mostly such: it halves the time of taking those apart that are given.
+        Lengths of more than seven bytes, which nobody writes, fail.
+        """
+        words = self.words[places]
+        marks = words & np.uint64(0xFF)
+        is_given = marks == given
+        if not is_given.any():
+            after = self._after_nulls(places, marks, null)
+            return NullableViews(np.zeros((len(places), 2), np.uint64), is_given, after)
+        words >>= np.uint64(8)
+        if not (words & np.uint64(0x80))[is_given].any():
+            lengths = ((words & np.uint64(0x7F)) >> _ONE).view(np.int64)
+            sizes = np.full(len(places), 2, np.int64)
+            is_odd = (words & _ONE) == 1  # a negative length
+        else:
+            stops = ~words & _STOPS
+            kept = stops & (~stops + _ONE)
+            kept ^= kept - _ONE
+            sizes = (np.bitwise_count(kept) >> 3).astype(np.int64) + 1
+            numbers = words & kept & _DIGITS
+            for low, high, shift in _FOLDS:
+                numbers = (numbers & low) | ((numbers & high) >> shift)
+            is_odd = (numbers & _ONE == 1) | (sizes > 8) | (numbers >> _ONE > self.size)
+            lengths = (numbers >> _ONE).view(np.int64)
+        starts = places + np.where(is_given, sizes, 1)
+        lengths = np.where(is_given, lengths, 0)
+        is_wrong = np.where(is_given, is_odd, marks != null)
+        if is_wrong.any():
+            lengths, starts = np.where(is_wrong, 0, lengths), np.where(is_wrong, self.failed, starts)
+        views, after = self._view(lengths, self.clamp(starts))
+        return NullableViews(views, is_given, after)
+
+    def _after_nulls(self, places: Places, marks: Words, null: int) -> Places:
+        is_wrong = marks != null
+        after = self.clamp(places + 1)
+        return np.where(is_wrong, self.failed, after) if is_wrong.any() else after
+
     def fixed(self, places: Places, size: int) -> Views:
         """Bytes of one length at each place."""
         return self._view(np.full(len(places), size, np.int64), places)
@@ -115,7 +163,7 @@ class Lanes:
     def to_binary(self, views: Words, is_given: NDArray[np.bool_] | None) -> pl.Series:
         """The column of `views`; the bytes are not copied."""
         column = pa.Array.from_buffers(
-            pa.binary_view(), len(views), [pack_bits(is_given), pa.py_buffer(views), self.buffer]
+            pa.binary_view(), len(views), [_pack_bits(is_given), pa.py_buffer(views), self.buffer]
         )
         return pl.Series(pl.from_arrow(column))
 
@@ -124,7 +172,7 @@ class Lanes:
         return np.minimum(places, self.failed) if len(places) and places.max() > self.failed else places
 
 
-def pack_bits(is_given: NDArray[np.bool_] | None) -> pa.Buffer | None:
+def _pack_bits(is_given: NDArray[np.bool_] | None) -> pa.Buffer | None:
     """Arrow's mask of what is given, a bit each; None where all is."""
     return None if is_given is None else pa.py_buffer(np.packbits(is_given, bitorder="little"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -76,6 +76,21 @@ def to_meaning(values: pl.Series, leaf: Type) -> pl.Series:
     return values.cast(dtype_of(leaf))
 
 
+def number_times(column: pl.Series) -> pl.Series:
+    """A nested column with numbers for the times in it: of those that no calendar has, nothing could be written."""
+    return column.cast(_untimed(column.dtype)) if column.dtype.is_nested() else column
+
+
+def _untimed(dtype: Any) -> pl.DataType:
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(field.name, _untimed(field.dtype)) for field in dtype.fields])
+    if isinstance(dtype, pl.List):
+        return pl.List(_untimed(dtype.inner))
+    if isinstance(dtype, pl.Datetime):
+        return pl.Int64()
+    return pl.Int32() if dtype == pl.Date else dtype  # type: ignore[no-any-return]  # a column's type
+
+
 def to_leaf(values: pl.Series, leaf: Type) -> pl.Series:
     """`values` of the column type of `leaf` as they lie in the bytes: the way back from `to_meaning`."""
     if leaf.kind == "enum":
@@ -92,7 +107,13 @@ def _from_decimals(values: pl.Series, leaf: Type) -> pl.Series:
     """The least bytes that hold each number, big endian; of a fixed, as many as it has."""
     if values.dtype == pl.String:
         raise ValueError("decimals of more than 38 digits cannot be written")
-    arrow = values.fill_null(0).to_arrow(compat_level=pl.CompatLevel.oldest())
+    if values.null_count():  # mostly there are few, and each takes a while
+        is_given = values.is_not_null()
+        places = pl.Series(
+            (is_given.cast(pl.Int64).cum_sum() - 1).to_frame("p").select(pl.when(is_given).then("p")).to_series()
+        )
+        return _from_decimals(values.drop_nulls(), leaf).gather(places)
+    arrow = values.to_arrow(compat_level=pl.CompatLevel.oldest())
     wide = np.frombuffer(arrow.buffers()[1], dtype=np.uint8).reshape(-1, _WIDTH)
     wide = wide[arrow.offset : arrow.offset + len(values), ::-1]
     sign = (wide[:, :1] >> 7) * np.uint8(255)
@@ -109,7 +130,7 @@ def _from_decimals(values: pl.Series, leaf: Type) -> pl.Series:
     flat = rows[np.arange(width) >= width - sizes[:, None]]
     offsets = np.zeros(len(values) + 1, np.int64)
     np.cumsum(sizes, out=offsets[1:])
-    buffers = [_validity(values), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(flat))]
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(flat))]
     return pl.Series(values.name, pl.from_arrow(pa.Array.from_buffers(pa.large_binary(), len(values), buffers)))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from m2cli.avro.leaves import number_times
 from m2cli.avro.own import WHERE_FROM
 from m2cli.errors import UsageError
 from m2cli.events import TEXTS
@@ -60,10 +61,13 @@ def _find(asked: str, record: Type, others: Sequence[Type]) -> str | None:
 
 
 def take_out(rows: pl.DataFrame, chosen: Mapping[str, str]) -> pl.DataFrame:
-    """`rows` with what is chosen from within records (`entity.type`) as columns, and maps as maps."""
+    """`rows` with what is chosen from within records (`entity.type`) as columns, and maps as maps.
+
+    Times within what becomes JSON are the numbers that were written."""
     inner = {path: _step_in(rows, path) for path in chosen.values() if path not in rows.columns}
     maps = [column.cast(TEXTS) for column in rows if column.dtype == _ENTRIES]
-    return rows.with_columns(maps).with_columns(**inner)
+    nested = [number_times(column) for column in rows if column.dtype.is_nested()]
+    return rows.with_columns(nested).with_columns(maps).with_columns(**inner)
 
 
 def _step_in(rows: pl.DataFrame, path: str) -> pl.Series:

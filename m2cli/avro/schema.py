@@ -68,14 +68,16 @@ def parse_schema(text: str, where: str = "") -> AvroSchema:
         definition = json.loads(text)
         parsed = parse_schema(json.loads(text), _ignore_default_error=True)
         digest = fingerprint(to_parsing_canonical_form(parsed), "CRC-64-AVRO")
+        schema = AvroSchema(definition, bytes.fromhex(digest), _name(definition))
+        _ = schema.type  # what cannot be read is found out now
+    except BadSchemaError as error:
+        raise BadSchemaError(error.reason, where) from error
     except UnknownType as error:
         raise BadSchemaError(f"`{error.name}` is no type", where) from error
     except (SchemaParseException, ValueError) as error:
         raise BadSchemaError(str(error) or type(error).__name__, where) from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadSchemaError(f"something lacks or is of another kind ({error})", where) from error
-    schema = AvroSchema(definition, bytes.fromhex(digest), _name(definition))
-    _ = schema.type  # what cannot be read is found out now
     return schema
 
 

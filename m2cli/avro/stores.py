@@ -45,7 +45,10 @@ class EmbeddedStore:
 
     def add(self, schema: AvroSchema) -> None:
         """Refused but for what is there: it would be forgotten with the process."""
-        if self.find(schema.fingerprint) != schema:
+        known = self.find(schema.fingerprint)
+        if known is not None and known != schema:
+            raise OtherSchemaError(schema, "m2 itself", describe_differences(known.definition, schema.definition))
+        if known is None:
             raise UsageError(f"`{schema.name}` cannot be added to m2's own schemas; name a folder with `--schemas`")
 
     def list(self) -> Sequence[AvroSchema]:
@@ -72,11 +75,8 @@ class StoreChain:
 
     def add(self, schema: AvroSchema) -> None:
         """See `SchemaStore`; one that any of them has already is not added again."""
-        known = self.find(schema.fingerprint)
-        if known is None:
-            self._stores[0].add(schema)
-        elif known != schema:
-            raise OtherSchemaError(schema, "a store", describe_differences(known.definition, schema.definition))
+        holds = (store for store in self._stores if store.find(schema.fingerprint) is not None)
+        next(holds, self._stores[0]).add(schema)
 
     def list(self) -> Sequence[AvroSchema]:
         """All of all stores, each once."""

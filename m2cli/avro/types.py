@@ -24,6 +24,9 @@ class Type:
     scale: int = 0
     size: int = 0
     symbols: tuple[str, ...] = ()
+    has_default: bool = False
+    """Of an enum: whether a symbol stands for those that are unknown."""
+    aliases: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     items: Type | None = None
     branches: tuple[Type, ...] = ()
@@ -50,6 +53,7 @@ class Field:
     name: str
     type: Type
     aliases: tuple[str, ...] = ()
+    has_default: bool = False
 
 
 _LOGICAL = {
@@ -111,6 +115,8 @@ def least_size(whole: Type) -> int:
 
 def _compile(definition: Any, namespace: str, named: dict[str, Type], around: tuple[str, ...]) -> Type:  # noqa: PLR0911  # one return for each kind
     if isinstance(definition, list):
+        if any(isinstance(each, list) for each in definition):
+            raise ValueError("a union holds a union")
         return Type(kind="union", branches=tuple(_compile(each, namespace, named, around) for each in definition))
     if isinstance(definition, str):
         if definition in PRIMITIVES:
@@ -134,21 +140,29 @@ def _compile(definition: Any, namespace: str, named: dict[str, Type], around: tu
 
 
 def _compile_named(kind: str, definition: Any, name: str, named: dict[str, Type], around: tuple[str, ...]) -> Type:
+    aliases = tuple(definition.get("aliases", ()))
     if kind == "enum":
-        return Type(kind=kind, name=name, symbols=tuple(definition["symbols"]))
+        return Type(
+            kind=kind,
+            name=name,
+            symbols=tuple(definition["symbols"]),
+            has_default="default" in definition,
+            aliases=aliases,
+        )
     if kind == "fixed":
         size = definition["size"]
-        return Type(kind=kind, name=name, size=size, **_logical(kind, definition, size))
+        return Type(kind=kind, name=name, size=size, aliases=aliases, **_logical(kind, definition, size))
     inner = name.rpartition(".")[0]
     fields = tuple(
         Field(
             name=each["name"],
             type=_compile(each["type"], inner, named, (*around, name)),
             aliases=tuple(each.get("aliases", ())),
+            has_default="default" in each,
         )
         for each in definition["fields"]
     )
-    return Type(kind="record", name=name, fields=fields, named=named)
+    return Type(kind="record", name=name, fields=fields, aliases=aliases, named=named)
 
 
 def _logical(kind: str, definition: Any, size: int) -> dict[str, Any]:

@@ -90,12 +90,14 @@ def _write_leaf(leaf: Type, column: pl.Series, branch: bytes, null: bytes | None
     if leaf.kind == "boolean":
         table = (branch + b"\0", branch + b"\1", null or b"")
         return [_look_up(column.cast(pl.Int64).fill_null(2), table)]
+    if leaf.kind in ("int", "long", "enum") and (column.min() or 0) >= 0:  # type: ignore[operator]  # of integers
+        return [_write_lengths(column, branch, null)]  # which are numbers as well, and mostly as small
     is_given = None if null is None else column.is_not_null().to_numpy()
     if leaf.kind in ("float", "double"):
-        dtype = "<f4" if leaf.kind == "float" else "<f8"
-        values = np.ascontiguousarray(column.fill_null(0).to_numpy(), dtype=dtype)
-        body = values.view(np.uint8).reshape(len(values), -1)
-        return [_flatten(body, np.full(len(values), body.shape[1]), branch, null, is_given)]
+        size = 4 if leaf.kind == "float" else 8
+        values = np.ascontiguousarray(column.fill_null(0).to_numpy(), dtype=f"<f{size}")
+        body = values.view(np.uint8).reshape(len(values), size)
+        return [_flatten(body, np.full(len(values), size), branch, null, is_given)]
     numbers = column.cast(pl.Int64).fill_null(0).to_numpy()
     body, sizes = _varints(numbers)
     return [_flatten(body, sizes, branch, null, is_given)]

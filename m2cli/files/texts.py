@@ -12,14 +12,20 @@ CONTROLS = {
     chr(code): "".join(f"\\x{byte:02x}" for byte in chr(code).encode()) for code in (*range(32), *range(127, 160))
 }
 
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # of the years 1 to 9999, from 1970 on
+
 
 def to_text(column: pl.Series) -> pl.Series:
-    """`column` as strings; nulls stay. Nested values become JSON, times ISO 8601, bytes not UTF-8 `\\xhh`."""
+    """`column` as strings; nulls stay. Nested values become JSON, times ISO 8601, bytes not UTF-8 `\\xhh`.
+
+    A time that no calendar has is its number and unit, as `9223372036854775807 us`, which nothing takes for a time.
+    """
     dtype = column.dtype
     if dtype == pl.String:
         return column
-    if isinstance(dtype, pl.Datetime):
-        return column.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("%:z" if dtype.time_zone else ""))
+    if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
+        return _write_times(column)
     if dtype == pl.Binary:
         return _decode(column)
     if isinstance(dtype, pl.Duration):
@@ -27,6 +33,24 @@ def to_text(column: pl.Series) -> pl.Series:
     if dtype.is_nested():
         return _to_json(column)
     return column.cast(pl.String)
+
+
+def _write_times(column: pl.Series) -> pl.Series:
+    dtype: Any = column.dtype
+    unit, per_day = ("days", 1) if dtype == pl.Date else (dtype.time_unit, _PER_DAY[dtype.time_unit])
+    numbers = column.to_physical()
+    # Polars panics at a year that its calendar lacks (polars 2.1).
+    first, end = _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day
+    if unit == "ns":  # which reaches from 1677 to 2262 only
+        first, end = -(2**63), 2**63 - 1
+    is_time = numbers.is_null() | numbers.is_between(first, end)
+    within = column if is_time.all() else column.to_frame("t").select(pl.when(is_time).then("t")).to_series()
+    pattern = "%Y-%m-%dT%H:%M:%S%.f" + ("%:z" if getattr(dtype, "time_zone", None) else "")
+    texts = within.cast(pl.String) if dtype == pl.Date else within.dt.strftime(pattern)
+    if is_time.all():
+        return texts.alias(column.name)
+    beyond = numbers.cast(pl.String) + f" {unit}"
+    return pl.select(pl.coalesce(texts, beyond).alias(column.name)).to_series()
 
 
 def escape_controls(column: pl.Series) -> pl.Series:
