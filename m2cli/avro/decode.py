@@ -20,6 +20,7 @@ from m2cli.avro.kinds import (
     TOMBSTONE_KIND,
     tell_kinds,
 )
+from m2cli.avro.own import WHERE_FROM
 from m2cli.avro.raws import decode_raw, encode_raw, encode_whole
 from m2cli.avro.resolve import check_mapping, choose_fields, take_out
 from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA, Intake
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from m2cli.avro.stores import SchemaStore
 
 UNKNOWN_SCHEMA = "unknown_schema"
-_MESSAGES = {"value": pl.Binary, "source": pl.String, "position_in_source": pl.Int64}
 
 
 class _Piece(NamedTuple):
@@ -98,9 +98,8 @@ class Decoder:
 
     def _open(self, messages: pl.DataFrame) -> _Opened:
         """The messages that need be read, with their places: without tombstones, and opened."""
-        values = messages.select(index=pl.int_range(pl.len(), dtype=pl.Int64), value="value").filter(
-            pl.col("value").is_not_null()
-        )
+        numbered = messages.select(index=pl.int_range(pl.len(), dtype=pl.Int64), value=pl.col("value").cast(pl.Binary))
+        values = numbered.filter(pl.col("value").is_not_null())
         is_sealed = values["value"].bin.starts_with(self._codec.mark if self._codec else SEALED)
         if not is_sealed.any():
             return _Opened(values, _no_piece())
@@ -179,7 +178,7 @@ class Decoder:
         index = values["index"].gather(block.index)
         wrong = block.wrong.with_columns(index=values["index"].gather(block.wrong["index"]))
         chosen = choose_columns(block.rows.columns, self._rule.mapping)
-        chosen = {name: column for name, column in chosen.items() if name in EVENT_COLUMNS_OF_MESSAGES}
+        chosen = {name: column for name, column in chosen.items() if name not in WHERE_FROM}
         typed = type_rows(block.rows, index, chosen, self._rule)
         rejects = pl.concat([wrong, typed.wrong])
         return _Piece(typed.events, typed.places, _keep_bytes(rejects, values))
@@ -207,7 +206,6 @@ class _Opened(NamedTuple):
     piece: _Piece
 
 
-EVENT_COLUMNS_OF_MESSAGES = frozenset(INPUT_COLUMNS) - {"source", "part_id", "position_in_source", "arrival_time"}
 _REJECT = {**WRONG, "raw": pl.String}
 
 
@@ -267,7 +265,7 @@ def _name(piece: _Piece, messages: pl.DataFrame) -> _Piece:
 
 def _place(events: pl.DataFrame, index: pl.Series, messages: pl.DataFrame) -> pl.DataFrame:
     """`events` with where they came from, and what kind they are where they do not say it."""
-    where = messages.select("source", "position_in_source", "arrival_time")
+    where = _where(messages)
     is_all = len(index) == messages.height and bool((index == pl.int_range(len(index), eager=True)).all())
     where = where if is_all else where[index]
     events = events.with_columns(where)
@@ -278,9 +276,14 @@ def _place(events: pl.DataFrame, index: pl.Series, messages: pl.DataFrame) -> pl
     return events.select(name for name in INPUT_COLUMNS if name in events.columns)
 
 
+def _where(messages: pl.DataFrame) -> pl.DataFrame:
+    names = ("source", "position_in_source", "arrival_time")
+    return messages.select(pl.col(name).cast(EVENT_SCHEMA[name]) for name in names)
+
+
 def _describe(rejects: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
     """The rejects as REJECT_SCHEMA has them, each with the place of its message."""
-    where = messages.select("source", "position_in_source", "arrival_time")[rejects["index"]]
+    where = _where(messages)[rejects["index"]]
     described = rejects.hstack(where).with_columns(
         part_id=pl.lit(None), file=pl.col("source"), line_number=pl.lit(None)
     )

@@ -98,6 +98,9 @@ class DirectoryStore:
         path = self._path(schema.fingerprint)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnwritableSinkError(self.folder, (error.strerror or str(error)).lower()) from error
+        try:
             with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", suffix=SUFFIX) as unfinished:
                 unfinished.write(schema.text.encode())
                 unfinished.flush()

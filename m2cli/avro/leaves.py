@@ -88,7 +88,7 @@ def _untimed(dtype: Any) -> pl.DataType:
         return pl.List(_untimed(dtype.inner))
     if isinstance(dtype, pl.Datetime):
         return pl.Int64()
-    return pl.Int32() if dtype == pl.Date else dtype  # type: ignore[no-any-return]  # a column's type
+    return pl.Int32() if dtype == pl.Date else dtype
 
 
 def to_leaf(values: pl.Series, leaf: Type) -> pl.Series:

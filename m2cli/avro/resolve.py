@@ -11,7 +11,6 @@ from m2cli.avro.own import WHERE_FROM
 from m2cli.errors import UsageError
 from m2cli.events import TEXTS
 from m2cli.files.rule import INPUT_COLUMNS
-from m2cli.files.shape import choose_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,17 +35,15 @@ def choose_fields(record: Type, mapping: Mapping[str, str], relatives: Iterable[
     `relatives`, the other schemas of the same name: so a field that was renamed is read from before and after.
     Fields that say where an event came from are not chosen: the topic says that.
     """
-    names = [field.name for field in record.fields]
     others = [relative for relative in relatives if relative.kind == "record"]
     found = {}
-    for column in INPUT_COLUMNS:
+    for column in (each for each in INPUT_COLUMNS if each not in WHERE_FROM):
         for asked in (mapping.get(column), column):
             field = _find(asked, record, others) if asked else None
             if field is not None:
                 found[column] = field
                 break
-    chosen = choose_columns(names, found)
-    return {column: field for column, field in chosen.items() if column not in WHERE_FROM}
+    return found
 
 
 def _find(asked: str, record: Type, others: Sequence[Type]) -> str | None:

@@ -96,7 +96,9 @@ def to_money(column: pl.Series) -> Converted:
     """
     dtype = column.dtype
     if dtype.is_float():
-        return _money_of_floats(column.cast(pl.Float64))
+        # The decimals that a float of 32 bits was written as; one of 64 bits would show its noise (123456.7812 of .78).
+        exact = column.cast(pl.String) if dtype == pl.Float32 else column
+        return _money_of_floats(exact.cast(pl.Float64))
     if dtype.is_integer() or dtype.is_decimal():
         if isinstance(dtype, pl.Decimal) and dtype.scale <= MONEY.scale:
             values = column.cast(MONEY, strict=False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from m2cli.avro.schema import AvroSchema
 from tests.avro.material import record
+
+if TYPE_CHECKING:
+    from m2cli.avro.schema import AvroSchema
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Value = st.SearchStrategy[Any]
@@ -57,7 +59,7 @@ PLAIN = (
 
 
 @st.composite
-def kinds(draw: st.DrawFn, names: list[int], depth: int = 2, *, in_union: bool = False) -> Kind:
+def kinds(draw: st.DrawFn, names: list[int], depth: int = 2, *, in_union: bool = False) -> Kind:  # noqa: PLR0911  # one return for each kind
     """Any type; what has a name gets one of its own."""
     choices = ["plain", "enum", "fixed"] + ([] if in_union else ["nullable"])
     choices += ["array", "map", "record"] if depth else []

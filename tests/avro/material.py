@@ -42,7 +42,7 @@ def arrived(*values: bytes | None) -> pl.DataFrame:
     """Messages as a partition has them, from offset 100 on."""
     return pl.DataFrame(
         {
-            "value": pl.Series(values, dtype=pl.Binary),
+            "value": pl.Series("value", list(values), dtype=pl.Binary),
             "source": "measurements-0",
             "position_in_source": pl.int_range(100, 100 + len(values), dtype=pl.Int64, eager=True),
             "arrival_time": pl.Series([ARRIVED] * len(values), dtype=pl.Datetime("us", "UTC")),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastavro
 import polars as pl
@@ -17,9 +16,13 @@ from m2cli.avro.columns import is_columnar, read_columns
 from m2cli.avro.encode import Encoder
 from m2cli.avro.exact import TOO_DEEP, TOO_LONG, TOO_SHORT, UnreadableError, build_column, read_body
 from m2cli.avro.leaves import dtype_of
-from m2cli.avro.schema import AvroSchema
 from tests.avro.drawn import Drawn, drawn
 from tests.avro.material import body, message, record
+
+if TYPE_CHECKING:
+    import random
+
+    from m2cli.avro.schema import AvroSchema
 
 HEADER = b"0123456789"
 

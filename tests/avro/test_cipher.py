@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -14,6 +14,9 @@ from m2cli.avro.kinds import FOREIGN
 from m2cli.avro.stores import EmbeddedStore
 from m2cli.errors import ExitCode, UsageError
 from tests.avro.material import ARRIVED, arrived
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEYS = {"2026": bytes(range(32)), "2025": bytes(16)}
 EVENTS = pl.DataFrame({"event_id": ["a", "b"], "event_time": [ARRIVED, ARRIVED], "url": ["/secret", "/"]})

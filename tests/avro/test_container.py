@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from contextlib import suppress
 from typing import Any
 
 import fastavro
@@ -112,10 +113,8 @@ def test_a_mutated_container_is_read_or_refused(codec: str) -> None:
         data = bytearray(whole)
         data[chance.randrange(4, len(data))] = chance.randrange(256)
         data = data[: chance.choice([len(data), chance.randrange(4, len(data))])]
-        try:
-            read_container(bytes(data))
-        except UnreadableError as error:
-            assert str(error).startswith(BROKEN)
+        with suppress(UnreadableError):
+            assert read_container(bytes(data)).schema
 
 
 def test_a_block_that_unpacks_to_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

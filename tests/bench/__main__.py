@@ -1,6 +1,6 @@
 """Measures m2 as a user runs it, beside a named floor and named peers in the same run, and prints the ratios.
 
-`make bench` runs all; `python -m tests.bench events logs trace help kafka memory` some, `python -m tests.bench batches
+`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory` some, `python -m tests.bench batches
 --events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ..., and the medians of five rounds
 compared: machines wobble. Nothing here is asserted.
 """
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.avro import bench_avro
 from tests.bench.batches import bench_batches
 from tests.bench.kafka import bench_kafka
 from tests.bench.memory import bench_memory
@@ -115,6 +116,7 @@ BENCHES = {
     "trace": bench_trace,
     "help": bench_help,
     "kafka": bench_kafka,
+    "avro": bench_avro,
     "memory": lambda folder: bench_memory(folder, CACHE),
 }
 BATCHES = "batches"
