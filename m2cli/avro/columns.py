@@ -161,7 +161,7 @@ class _Reader:
         views, is_given, places = self.lanes.nullable_views(places, given, 2 - given)
         if not is_given.any():
             return _Part(_nulls(text, len(places)), places)
-        return self._to_column(text, views, places, is_given)
+        return self._to_column(text, views, places, None if is_given.all() else is_given)
 
     def _read_where(self, branch: Type, is_given: Mask, places: Places, ends: Places) -> _Part:
         """The values of `branch` where they are given, null elsewhere."""

@@ -18,6 +18,7 @@ from m2cli.avro.kinds import (
     SINGLE_HEADER,
     SINGLE_KIND,
     TOMBSTONE_KIND,
+    is_all_single,
     tell_kinds,
 )
 from m2cli.avro.own import WHERE_FROM
@@ -112,6 +113,9 @@ class Decoder:
         return _Opened(values, _no_piece()._replace(rejects=rejects))
 
     def _decode_kinds(self, values: pl.DataFrame) -> Iterator[_Piece]:
+        if is_all_single(values["value"]):
+            yield from self._decode_by_schema(values, 2, SINGLE_HEADER)
+            return
         kinds = tell_kinds(values["value"])
         for kind in kinds.unique(maintain_order=True):
             mine = values if (kinds == kind).all() else values.filter(kinds == kind)

@@ -18,6 +18,12 @@ NO_HEADER = "it ends within its header"
 FOREIGN = "its first bytes are of no kind that is known"
 
 
+def is_all_single(messages: pl.Series) -> bool:
+    """Whether all are what nearly all are, single objects: telling the kinds takes a tenth of decoding."""
+    is_whole = messages.bin.starts_with(SINGLE_OBJECT) & (messages.bin.size() >= SINGLE_HEADER)
+    return len(messages) > 0 and bool(is_whole.all())
+
+
 def tell_kinds(messages: pl.Series) -> pl.Series:
     """The kind of each message (String), or why it is none.
 

@@ -25,7 +25,9 @@ _FOLDS = tuple(
 )
 _ONE = np.uint64(1)
 _INLINE = 12  # the longest text that lies in its view itself
-_MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)  # of the first 0 to 8 bytes
+# Of texts of 0 to 12 bytes and of longer ones: which bits of the first four bytes, and of the eight behind, are theirs.
+_HEADS = np.array([(1 << (8 * min(length, 4))) - 1 for length in range(_INLINE + 2)], dtype=np.uint64)
+_RESTS = np.array([(1 << (8 * max(min(length - 4, 8), 0))) - 1 for length in range(_INLINE + 2)], dtype=np.uint64)
 
 
 class Longs(NamedTuple):
@@ -116,7 +118,8 @@ class Lanes:
             after = self._after_nulls(places, marks, null)
             return NullableViews(np.zeros((len(places), 2), np.uint64), is_given, after)
         words >>= np.uint64(8)
-        if not (words & np.uint64(0x80))[is_given].any():
+        is_all = bool(is_given.all())
+        if not ((words & np.uint64(0x80)).view(np.int64) * is_given).any():
             lengths = ((words & np.uint64(0x7F)) >> _ONE).view(np.int64)
             sizes = np.full(len(places), 2, np.int64)
             is_odd = (words & _ONE) == 1  # a negative length
@@ -130,9 +133,12 @@ class Lanes:
                 numbers = (numbers & low) | ((numbers & high) >> shift)
             is_odd = (numbers & _ONE == 1) | (sizes > 8) | (numbers >> _ONE > self.size)
             lengths = (numbers >> _ONE).view(np.int64)
-        starts = places + np.where(is_given, sizes, 1)
-        lengths = np.where(is_given, lengths, 0)
-        is_wrong = np.where(is_given, is_odd, marks != null)
+        if is_all:
+            starts, is_wrong = places + sizes, is_odd
+        else:
+            starts = places + np.where(is_given, sizes, 1)
+            lengths = lengths * is_given
+            is_wrong = np.where(is_given, is_odd, marks != null)
         if is_wrong.any():
             lengths, starts = np.where(is_wrong, 0, lengths), np.where(is_wrong, self.failed, starts)
         views, after = self._view(lengths, self.clamp(starts))
@@ -149,12 +155,19 @@ class Lanes:
 
     def _view(self, lengths: Places, starts: Places) -> Views:
         after = self.clamp(starts + lengths)
-        counts = lengths.view(np.uint64)
-        head = self.words[starts] & _MASKS[np.minimum(lengths, 4)]
-        rest = self.words[np.minimum(starts + 4, self.failed)] & _MASKS[np.clip(lengths - 4, 0, 8)]
+        kinds = np.minimum(lengths, _INLINE + 1)
+        head = self.words[starts]
+        head &= _HEADS[kinds]
+        head <<= np.uint64(32)
         views = np.empty((len(starts), 2), np.uint64)
-        views[:, 0] = counts | (head << np.uint64(32))
-        views[:, 1] = np.where(lengths > _INLINE, starts.view(np.uint64) << np.uint64(32), rest)
+        np.bitwise_or(head, lengths.view(np.uint64), out=views[:, 0])
+        is_short = kinds <= _INLINE
+        if is_short.all():
+            np.bitwise_and(self.words[starts + 4], _RESTS[kinds], out=views[:, 1])
+        else:
+            np.left_shift(starts.view(np.uint64), np.uint64(32), out=views[:, 1])
+            if is_short.any():
+                np.copyto(views[:, 1], self.words[starts + 4] & _RESTS[kinds], where=is_short)
         failed = after >= self.failed
         if failed.any():  # nothing may look behind the bytes
             views[failed] = 0
