@@ -103,16 +103,19 @@ def to_leaf(values: pl.Series, leaf: Type) -> pl.Series:
     return values.to_physical() if leaf.logical else values
 
 
+def _spread(given: pl.Series, values: pl.Series) -> pl.Series:
+    """`given`, made of those of `values` that are not null, where these stand: amounts are few, and take a while."""
+    is_given = values.is_not_null()
+    places = (is_given.cast(pl.Int64).cum_sum() - 1).to_frame("p").select(pl.when(is_given).then("p")).to_series()
+    return given.gather(places).alias(values.name)
+
+
 def _from_decimals(values: pl.Series, leaf: Type) -> pl.Series:
     """The least bytes that hold each number, big endian; of a fixed, as many as it has."""
     if values.dtype == pl.String:
         raise ValueError("decimals of more than 38 digits cannot be written")
-    if values.null_count():  # mostly there are few, and each takes a while
-        is_given = values.is_not_null()
-        places = pl.Series(
-            (is_given.cast(pl.Int64).cum_sum() - 1).to_frame("p").select(pl.when(is_given).then("p")).to_series()
-        )
-        return _from_decimals(values.drop_nulls(), leaf).gather(places)
+    if values.null_count():
+        return _spread(_from_decimals(values.drop_nulls(), leaf), values)
     arrow = values.to_arrow(compat_level=pl.CompatLevel.oldest())
     wide = np.frombuffer(arrow.buffers()[1], dtype=np.uint8).reshape(-1, _WIDTH)
     wide = wide[arrow.offset : arrow.offset + len(values), ::-1]
@@ -143,25 +146,27 @@ def _to_decimals(values: pl.Series, leaf: Type) -> pl.Series:
     if leaf.precision > MOST_DIGITS:
         texts = (None if each is None else _write_out(each, leaf.scale) for each in values.to_list())
         return pl.Series(values.name, list(texts), dtype=pl.String)
+    if values.null_count():
+        return _spread(_to_decimals(values.drop_nulls(), leaf), values)
     longest = values.bin.size().max()
     if longest is not None and longest > _WIDTH:  # type: ignore[operator]  # max of UInt32 is an int
         values = pl.Series(values.name, list(map(_shorten, values.to_list())), dtype=pl.Binary)
     column = pa.Array.from_buffers(
         pa.decimal128(MOST_DIGITS, leaf.scale),
         len(values),
-        [_validity(values), pa.py_buffer(_widen(values))],
+        [None, pa.py_buffer(_widen(values))],
     )
     decimals = pl.Series(values.name, pl.from_arrow(column))
     whole = np.frombuffer(column.buffers()[1], dtype="<i8")[1::2]
     is_near = len(whole) and np.abs(whole).max() >= 10**MOST_DIGITS >> 64  # the limit: looked at closely
-    if is_near and not all(each is None or fits_decimal(each) for each in values):
+    if is_near and not all(map(fits_decimal, values)):
         raise ValueError(TOO_MANY_DIGITS)
     return decimals
 
 
 def _widen(values: pl.Series) -> np.ndarray:
     """Each value's bytes, big endian of any length up to 16, as 16 bytes, little endian."""
-    joined = values.fill_null(b"").to_arrow(compat_level=pl.CompatLevel.oldest())
+    joined = values.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offset_buffer, data_buffer = joined.buffers()
     offsets = np.frombuffer(offset_buffer, dtype="<i8")[joined.offset : joined.offset + len(values) + 1]
     data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer else np.zeros(0, np.uint8)
@@ -175,14 +180,8 @@ def _widen(values: pl.Series) -> np.ndarray:
     return wide
 
 
-def _validity(values: pl.Series) -> pa.Buffer | None:
-    if not values.null_count():
-        return None
-    return pa.py_buffer(np.packbits(values.is_not_null().to_numpy(), bitorder="little"))
-
-
-def _shorten(value: bytes | None) -> bytes | None:
-    if value is None or len(value) <= _WIDTH:
+def _shorten(value: bytes) -> bytes:
+    if len(value) <= _WIDTH:
         return value
     if not fits_decimal(value):
         raise ValueError(TOO_MANY_DIGITS)
