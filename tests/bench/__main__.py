@@ -1,8 +1,8 @@
 """Measures m2 as a user runs it, beside a named floor and named peers in the same run, and prints the ratios.
 
-`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory` some, `python -m tests.bench batches
---events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ..., and the medians of five rounds
-compared: machines wobble. Nothing here is asserted.
+`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory` some, `python -m tests.bench
+batches --events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ..., and the medians of five
+rounds compared: machines wobble. Nothing here is asserted.
 """
 
 from __future__ import annotations
