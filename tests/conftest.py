@@ -10,7 +10,6 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.kafka.broker import Broker
 
@@ -31,10 +30,17 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield broker
 
 
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """An Apache Kafka of the test's own, to be killed and halted."""
+@pytest.fixture(scope="session")
+def mortal_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """An Apache Kafka of this process's own."""
     from tests.kafka.broker import Broker
 
-    with Broker(tmp_path / "kafka").used() as broker:
+    with Broker(tmp_path_factory.mktemp("mortal") / "kafka").used() as broker:
         yield broker
+
+
+@pytest.fixture
+def own_broker(mortal_broker: Broker) -> Broker:
+    """An Apache Kafka of the test's own, to be killed and halted; what it had from other tests it still has."""
+    mortal_broker.revive()
+    return mortal_broker

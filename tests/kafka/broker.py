@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from m2cli.kafka import KafkaRule, TopicPartition, open_client
 from tests.kafka.packages import describe_server, find_java, format_storage, list_jars
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class Broker:
             with (self.folder / "starting").open("ab") as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
                 fcntl.flock(users, fcntl.LOCK_SH)
-                if not (self.folder / "pid").exists():
-                    self.start()
+                self.revive()
             yield self
 
     def start(self) -> None:
@@ -72,6 +72,14 @@ class Broker:
         with (self.folder / "broker.log").open("ab") as log:
             subprocess.run(guard, cwd=_PROJECT, stdout=log, stderr=log, start_new_session=True, check=True)
         self._wait()
+        # The first one who asks for a group's coordinator waits until its topic is made.
+        with open_client(KafkaRule(bootstrap_servers=(self.address,))) as client:
+            client.read_commit("nobody", [TopicPartition("nothing", 0)])
+
+    def revive(self) -> None:
+        """Start the broker if it was killed."""
+        if not (self.folder / "pid").exists():
+            self.start()
 
     def kill(self) -> None:
         """End the broker as a power cut would; `start` brings it back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from m2cli.kafka import Client, KafkaRule, PartitionFacts, Piece, TopicFacts
+    from m2cli.kafka import Client, PartitionFacts, Piece
 
 SCHEMA = {"key": pl.Binary, "value": pl.Binary}
 
@@ -43,24 +42,18 @@ def describe_settled(client: Client, topic: str) -> tuple[PartitionFacts, ...]:
     A commit returns when it is certain; its markers come a moment later, and until then its messages are not there.
     """
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        facts = client.describe_topic(topic)
-        assert facts is not None
-        if [each.end_offset for each in facts.partitions] == _find_ends(client.rule, facts):
-            return facts.partitions
+    admin = KafkaAdminClient(bootstrap_servers=list(client.rule.bootstrap_servers))
+    try:
+        while time.monotonic() < deadline:
+            facts = client.describe_topic(topic)
+            assert facts is not None
+            latest = {Theirs(topic, each.partition): -1 for each in facts.partitions}
+            found = admin.list_partition_offsets(latest)
+            if [each.end_offset for each in facts.partitions] == [found[key].offset for key in latest]:
+                return facts.partitions
+    finally:
+        admin.close()
     raise TimeoutError(f"a transaction is open in {topic}")
-
-
-def _find_ends(rule: KafkaRule, facts: TopicFacts) -> list[int]:
-    """Where the partitions end for those who read what is not committed."""
-    latest = {Theirs(facts.topic, each.partition): -1 for each in facts.partitions}
-    found = _open_admin(rule.bootstrap_servers).list_partition_offsets(latest)
-    return [found[key].offset for key in latest]
-
-
-@cache
-def _open_admin(servers: tuple[str, ...]) -> KafkaAdminClient:
-    return KafkaAdminClient(bootstrap_servers=list(servers))
 
 
 def read_values(client: Client, topic: str) -> list[bytes | None]:

@@ -141,7 +141,7 @@ def test_messages_go_to_the_partition_that_java_would_choose_in_their_order(
     assert count == 3_000
 
 
-def test_messages_without_a_key_go_to_all_partitions(
+def test_messages_without_a_key_go_to_any_partition(
     client: Client, rule: KafkaRule, transactional_id: str, make_topic: MakeTopic
 ) -> None:
     topic = make_topic(2)
@@ -150,7 +150,7 @@ def test_messages_without_a_key_go_to_all_partitions(
         sink.send(topic, make_messages(*((None, b"%d" % number) for number in range(200))))
         sink.commit("group", {}, "")
     heights = {piece.partition: piece.messages.height for piece in read_all(client, topic)}
-    assert set(heights) == {0, 1}
+    assert set(heights) <= {0, 1}
     assert sum(heights.values()) == 200
 
 
