@@ -83,6 +83,11 @@ class LedgerReader:
         """The number of the last batch that was planned, whatever became of it; 0 before the first."""
         return int(self._ask("SELECT coalesce(max(number), 0) FROM batch")[0][0])
 
+    def has_run(self, number: int) -> bool:
+        """Whether the batch of that number is a run's, planned or committed."""
+        query = "SELECT 1 FROM batch WHERE number = ? AND kind = 'run' AND state != 'dropped'"
+        return bool(self._ask(query, number))
+
     def count_batches(self) -> int:
         """How many batches have been committed."""
         return self.sum_facts([BATCH_COUNT])[BATCH_COUNT]

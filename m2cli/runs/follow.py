@@ -71,7 +71,9 @@ def follow_pipeline(  # noqa: PLR0913  # what to do, by keyword; the rest is how
     if other := [source.name for source in pipeline.sources if not isinstance(source, KafkaSource)]:
         raise UsageError(f"`{other[0]}` is no topic, and only topics are followed; leave out `--follow` for batches")
     with open_site(pipeline, now=now, tell=tell, at=at, wait=wait, accepts_gap=rule.accepts_gap) as site:
-        if planned := site.settle():
+        planned = site.settle()
+        site.broker.connect(site.ledger)
+        if planned:
             facts = redo(site, planned)
             if facts:
                 told(Followed(planned.batch_id, facts, 0))

@@ -67,6 +67,7 @@ def run_pipeline(  # noqa: PLR0913  # what to do, by keyword; the rest is how it
     """
     with open_site(pipeline, now=now, tell=tell, at=at, wait=wait, accepts_gap=accepts_gap) as site:
         planned = site.settle()
+        site.broker.connect(site.ledger)
         redone = redo(site, planned) if planned else None
         batch, facts = _Tries(site, PlanRule(is_flush=is_flush, until=until, accepts_gap=accepts_gap)).do()
         return RunFacts(batch.batch_id, facts, redone, tuple(map(str, site.unreported)))

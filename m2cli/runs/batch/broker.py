@@ -88,6 +88,13 @@ class Broker:
         """Messages of the topic of `source`, with their partition as `source`, as events and rejects."""
         return self._find_decoder(source).decode(messages)
 
+    def connect(self, ledger: LedgerReader) -> None:
+        """Find out, before anything is planned, whether the topics are what the ledger led to.
+
+        Raises what `Topics` raises.
+        """
+        self._open_topics(ledger)
+
     def find_outlet(self, ledger: LedgerReader, batch: LedgerBatch) -> Outlet:
         """Where the tagged events and ends of visit of `batch` go. Raises what `Topics` raises."""
         topics = self._open_topics(ledger)

@@ -60,7 +60,7 @@ class Topics:
     """Writes the topics of a pipeline, one transaction a step; a step that the group has is not sent again."""
 
     def __init__(self, broker: Broker, rule: TopicsRule, ledger: LedgerReader, *, accepts_gap: bool = False) -> None:
-        """Shut out whoever wrote as this group before, and find out how far it came.
+        """Shut out whoever wrote as this group before, and find out how far it came; before the next batch is planned.
 
         Raises `BrokerAwayError`, and `OtherLedgerError` where the topics are not what the ledger led to.
         """
@@ -153,12 +153,12 @@ class Topics:
             owner = f"the pipeline `{sent.pipeline}`" if sent.pipeline else "something else"
             hint = "write another `group` below [topics]"
             raise OtherLedgerError(f"the group `{self._rule.group}` belongs to {owner}, not to `{name}`; {hint}")
-        last = self._ledger.find_last_number()
-        if sent.batch > last:
+        if found and not self._ledger.has_run(sent.batch):
+            last = self._ledger.find_last_number()
             raise OtherLedgerError(
-                f"the group `{self._rule.group}` has sent batch {sent.batch}, and the ledger knows {last}: it was "
-                "restored from a backup, or made anew; restore the newest one, or begin with another `group` and other "
-                "topics below [topics]"
+                f"the group `{self._rule.group}` has sent batch {sent.batch}, and the ledger, which has {last}, did "
+                "not run it: it was restored from a backup, or made anew; restore the newest one, or begin with another "
+                "`group` and other topics below [topics]"
             )
         if not found and not accepts_gap and self._is_in_doubt():
             raise OtherLedgerError(
