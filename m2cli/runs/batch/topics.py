@@ -157,7 +157,7 @@ class Topics:
             last = self._ledger.find_last_number()
             raise OtherLedgerError(
                 f"the group `{self._rule.group}` has sent batch {sent.batch}, and the ledger, which has {last}, "
-                "did not run it: it was restored from a backup, or made anew; restore the newest, or begin with another "
+                "did not run it: it was restored from a backup or made anew; restore the newest, or begin with another "
                 "`group` and other topics below [topics]"
             )
         if not found and not accepts_gap and self._is_in_doubt():
