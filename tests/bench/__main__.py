@@ -21,6 +21,7 @@ from tests.bench.batches import bench_batches
 from tests.bench.kafka import bench_kafka
 from tests.bench.memory import bench_memory
 from tests.bench.narrow import make_narrow_events
+from tests.bench.topics import bench_topics
 
 ROUNDS = 5
 HERE = Path(__file__).parent
@@ -117,6 +118,7 @@ BENCHES = {
     "help": bench_help,
     "kafka": bench_kafka,
     "avro": bench_avro,
+    "topics": lambda folder: bench_topics(folder, CACHE),
     "memory": lambda folder: bench_memory(folder, CACHE),
 }
 BATCHES = "batches"
