@@ -283,6 +283,17 @@ KEYS = (
         "of a registry that speaks as Confluent's does.",
     ),
     _kafka(
+        name="keys",
+        kind=PATH,
+        sample='"/etc/m2/keys"',
+        meaning="A folder of keys that [encrypted messages](../avro.md#encryption) are opened with.",
+    ),
+    _kafka(
+        name="seal_with",
+        sample='"2026-11"',
+        meaning="The key that tagged events and ends of visit are encrypted with; by default they are not.",
+    ),
+    _kafka(
         name="security_protocol",
         default=SECURITY_PROTOCOLS[0],
         check=_check_name("security protocol", SECURITY_PROTOCOLS),

@@ -253,9 +253,12 @@ def _is_tables(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(table, dict) for table in value)
 
 
+_OF_MESSAGES = ("schemas", "keys", "seal_with")  # what is in the messages, however the cluster is reached
+
+
 def _build_kafka(settings: Mapping[str, Any]) -> KafkaRule | None:
     """How Kafka is reached; None where nothing is said of it."""
-    named: dict[str, Any] = {name: value for name, value in settings.items() if value and name != "schemas"}
+    named: dict[str, Any] = {name: value for name, value in settings.items() if value and name not in _OF_MESSAGES}
     named |= {name: str(value) for name, value in named.items() if name.startswith("ssl_")}
     if "bootstrap_servers" not in named:
         return None
@@ -282,7 +285,7 @@ def _build(
         enrichment=EnrichRule(country=CountryRule(**settings["country"])),
         causes=CauseRule(own_hosts=frozenset(settings["causes"]["own_hosts"])),
         redaction=RedactionRule(names=SECRET_NAMES | frozenset(settings["redaction"]["names"])),
-        schemas=settings["kafka"]["schemas"],
+        **{name: settings["kafka"][name] for name in _OF_MESSAGES},
         **of_kafka,
         **settings["pipeline"],
     )

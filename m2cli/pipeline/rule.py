@@ -145,6 +145,10 @@ class PipelineRule:
     """How Kafka is reached; None where the pipeline has nothing to do with it."""
     schemas: str | None = None
     """A folder of Avro schemas, or the URL of a registry."""
+    keys: Path | None = None
+    """A folder of keys that encrypted messages are opened with."""
+    seal_with: str | None = None
+    """The id of the key that messages are encrypted with; None: they are not."""
     topics: TopicsRule | None = None
 
     def __post_init__(self) -> None:
@@ -160,6 +164,10 @@ class PipelineRule:
         for number, source in enumerate(self.sources):
             check_source(source, self.sources[:number], self.lake)
         check_kafka(self.kafka, self.sources, self.topics)
+        if self.seal_with and not self.keys:
+            raise UsageError(
+                f"`seal_with` names the key `{self.seal_with}`, and no folder has it; write `keys` beside it"
+            )
 
     @property
     def topic_sources(self) -> tuple[KafkaSource, ...]:

@@ -61,6 +61,8 @@ start = "latest"
 bootstrap_servers = ["one:9092", "two:9093"]
 library = "librdkafka"
 schemas = "https://registry.example"
+keys = "keys"
+seal_with = "one"
 security_protocol = "SASL_SSL"
 sasl_mechanism = "PLAIN"
 sasl_username = "m2"
@@ -142,6 +144,7 @@ def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
         timeout=timedelta(seconds=10),
     )
     assert rule.topics == TopicsRule(tagged_events="tagged", ends_of_visit="ends", group="shop")
+    assert (rule.keys, rule.seal_with) == (tmp_path / "keys", "one")
     assert (rule.schemas, rule.lake_every) == ("https://registry.example", timedelta(minutes=10))
     assert rule.visit == VisitRule(
         inactivity=timedelta(minutes=20),
@@ -183,8 +186,10 @@ TLS = {
     "ssl_certfile": 'ssl_certfile = "m2.pem"',
     "ssl_keyfile": 'ssl_keyfile = "m2.key"',
 }
-NEEDED_TOGETHER = dict.fromkeys(("sasl_mechanism", "sasl_username", "sasl_password"), SASL) | dict.fromkeys(
-    ("ssl_cafile", "ssl_certfile", "ssl_keyfile"), TLS
+NEEDED_TOGETHER = (
+    {"seal_with": {"keys": 'keys = "keys"'}}
+    | dict.fromkeys(("sasl_mechanism", "sasl_username", "sasl_password"), SASL)
+    | dict.fromkeys(("ssl_cafile", "ssl_certfile", "ssl_keyfile"), TLS)
 )
 
 

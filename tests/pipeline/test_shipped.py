@@ -85,6 +85,14 @@ def test_the_service_runs_one_batch_and_may_meet_another_run() -> None:
     assert service["TimeoutStartSec"] == "infinity"
 
 
+def test_the_service_that_stays_is_started_again_unless_a_person_has_to_look() -> None:
+    service = read_unit("m2-kafka.service")["Service"]
+    assert service["Type"] == "exec"
+    assert service["ExecStart"].endswith("m2 run /etc/m2/kafka.toml --follow")
+    assert (service["Restart"], service["RestartPreventExitStatus"]) == ("on-failure", "1 2")
+    assert "PrivateNetwork" not in service
+
+
 def test_the_timer_starts_the_service_every_quarter_of_an_hour() -> None:
     timer = read_unit("m2-shop.timer")
     assert timer["Timer"]["OnCalendar"] == "*:0/15"
@@ -95,11 +103,12 @@ def test_the_timer_starts_the_service_every_quarter_of_an_hour() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    service = (SHIPPED / "m2-shop.service").read_text(encoding="utf-8")
-    own = service.replace("/usr/local/bin/m2", sys.executable)  # it asks whether the command is there
-    (tmp_path / "m2-shop.service").write_text(own, encoding="utf-8")
+    for name in ("m2-shop.service", "m2-kafka.service"):
+        service = (SHIPPED / name).read_text(encoding="utf-8")
+        own = service.replace("/usr/local/bin/m2", sys.executable)  # it asks whether the command is there
+        (tmp_path / name).write_text(own, encoding="utf-8")
     shutil.copy(SHIPPED / "m2-shop.timer", tmp_path)
-    units = [str(tmp_path / f"m2-shop.{kind}") for kind in ("service", "timer")]
+    units = [str(tmp_path / name) for name in ("m2-shop.service", "m2-shop.timer", "m2-kafka.service")]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
     )

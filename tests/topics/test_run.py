@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from m2cli.avro.cipher import AesGcm, read_keys
 from m2cli.avro.encode import Encoder
 from m2cli.avro.folder import DirectoryStore
 from m2cli.avro.own import event_schema
@@ -208,6 +209,25 @@ def test_messages_of_an_unknown_schema_are_taken_in_once_it_is_known(market: Mar
     events = market.read("events").filter(pl.col("event_id").is_in(rows["event_id"].implode()))
     assert events.height == 20
     assert market.read("rejects").height == 0
+
+
+def test_what_comes_encrypted_goes_out_encrypted(market: Market, tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    key = folder / "2026.key"
+    key.write_text(bytes(range(32)).hex())
+    key.chmod(0o600)
+    market.settings |= {"keys": folder, "seal_with": "2026"}
+    cipher = AesGcm(read_keys(folder), "2026")
+    events = make_events(0, late=False)
+    market.send_values(Encoder(event_schema(), cipher).encode(events).to_list())
+    assert market.run(now=START + 20 * MINUTE).batch.reject_count == 0
+    market.run(is_flush=True)
+    sealed = market.read_topic(market.tagged)
+    assert not sealed["value"].bin.contains(b"visitor").any()
+    opened = cipher.open(sealed["value"])
+    assert opened.messages.bin.starts_with(b"\xc3\x01").all()
+    assert opened.messages.len() == market.read("events").height
 
 
 def test_messages_that_retention_took_are_told_of_and_passed_over_when_asked(market: Market, admin: Admin) -> None:

@@ -14,6 +14,7 @@ from m2cli.runs.batch.outlet import Nowhere
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from m2cli.avro.cipher import Cipher
     from m2cli.avro.decode import Decoder
     from m2cli.avro.interface import SchemaStore
     from m2cli.avro.schema import AvroSchema
@@ -35,6 +36,11 @@ class Broker:
         self._decoders: dict[str, Decoder] = {}
 
     @property
+    def sealing(self) -> Cipher | None:
+        """What messages are encrypted with; None where they are not to be."""
+        return self.cipher if self._pipeline.seal_with else None
+
+    @property
     def rule(self) -> KafkaRule:
         """How it is reached."""
         if self._pipeline.kafka is None:
@@ -53,6 +59,17 @@ class Broker:
 
         where = self._pipeline.schemas
         return open_store(where) if where else EmbeddedStore()
+
+    @cached_property
+    def cipher(self) -> Cipher | None:
+        """What opens encrypted messages, and seals m2's own if the pipeline says so; None without keys.
+
+        Raises what `read_keys` and `AesGcm` raise.
+        """
+        from m2cli.avro.cipher import AesGcm, read_keys
+
+        rule = self._pipeline
+        return AesGcm(read_keys(rule.keys), rule.seal_with) if rule.keys else None
 
     def keep_schema(self, schema: AvroSchema) -> None:
         """Put a schema that messages are written by where their readers look for it, if the pipeline says where."""
@@ -123,5 +140,5 @@ class Broker:
         from m2cli.avro.decode import Decoder
 
         if source.name not in self._decoders:
-            self._decoders[source.name] = Decoder(self.store, mapping=source.mapping)
+            self._decoders[source.name] = Decoder(self.store, source.mapping, self.cipher)
         return self._decoders[source.name]

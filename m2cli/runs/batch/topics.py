@@ -66,7 +66,7 @@ class Topics:
         """
         self._rule, self._broker, self._ledger = rule, broker, ledger
         self._encoders = [
-            (topic, Encoder(schema))
+            (topic, Encoder(schema, broker.sealing))
             for topic, schema in (
                 (rule.tagged_events, tagged_event_schema()),
                 (rule.ends_of_visit, end_of_visit_schema()),
