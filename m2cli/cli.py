@@ -31,6 +31,7 @@ VERBS = (
     Verb("query", "Look", "Ask a lake in SQL."),
     Verb("status", "Look", "Show how a pipeline stands: open visits, watermarks, the last batches, what was read."),
     Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),
+    Verb("salt", "Privacy", "Make, list, verify and destroy the salts of the years."),
     Verb("compact", "Care", "Make few files of a day's many small ones."),
     Verb("schema", "Care", "Keep the schemas of messages, and try new ones against them."),
     Verb("completion", "Help", "Print the script that completes m2's verbs and options in your shell."),
@@ -41,7 +42,8 @@ _COMPLETION = "_M2_COMPLETE"  # set by the scripts of `m2 completion`
 _EPILOG = """
 \b
 Exit codes: 0 ok, 1 the data is not as it should be, 2 usage,
-3 a source or sink is out of reach, 4 another run is at work, 130 interrupted.
+3 a source or sink is out of reach, 4 another run is at work, 5 a salt is missing,
+open to others or destroyed, 130 interrupted.
 """
 
 

@@ -80,6 +80,15 @@ def console_options(command: Callable[..., R]) -> Callable[..., R]:
 
 lake_option = click.option("--lake", type=PATH, required=True, help="The lake to read.", metavar="LAKE")
 
+salts_option = click.option(
+    "--salts",
+    type=_NonEmptyPath(path_type=Path, readable=False),  # whether it may be read is said with exit code 5
+    default="/etc/m2/salts",
+    show_default=True,
+    metavar="DIR",
+    help="The folder of the salts, one file a year.",
+)
+
 max_rejects_option = click.option(
     "--max-rejects",
     type=REJECT_LIMIT,
@@ -98,4 +107,5 @@ __all__ = [
     "duration_option",
     "lake_option",
     "max_rejects_option",
+    "salts_option",
 ]
