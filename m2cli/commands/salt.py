@@ -25,6 +25,11 @@ def salt() -> None:
 
     A salt is the secret of one calendar year: it keys the pseudonyms of all visits that started in it. What is
     anonymized is pseudonymous as long as the salt is there, and anonymous once it is destroyed.
+
+    \b
+    Examples:
+      m2 salt new 2026 --salts /etc/m2/salts
+      m2 salt verify --salts /etc/m2/salts
     """
 
 
