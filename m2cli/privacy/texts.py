@@ -1,0 +1,88 @@
+"""Free text by allow-list: of each column what passes, and what becomes of the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from m2cli.events import REVENUE
+from m2cli.stages.browsers import DEVICE_PATTERNS, OTHER_BROWSER, OTHER_DEVICE, ROBOT_DEVICE
+from m2cli.stages.distinct import replace_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from m2cli.privacy.rule import PrivacyRule
+
+# uap-core calls a robot whatever it calls itself, which is free text; so that families pass by name, too.
+BROWSERS = frozenset(
+    {
+        *("Chrome", "Chrome Mobile", "Chrome Mobile iOS", "Chrome Mobile WebView", "Chromium", "HeadlessChrome"),
+        *("Firefox", "Firefox Mobile", "Firefox iOS", "Safari", "Mobile Safari", "Mobile Safari UI/WKWebView"),
+        *("Edge", "Edge Mobile", "IE", "IE Mobile", "Opera", "Opera Mobile", "Opera Mini", "Opera Touch", "Brave"),
+        *("Samsung Internet", "Android", "UC Browser", "MiuiBrowser", "Vivaldi", "Yandex Browser", "QQ Browser"),
+        *("DuckDuckGo Mobile", "Huawei Browser", "Silk", "Amazon Silk", "Google", "Facebook", "Instagram", "Pinterest"),
+        *("Googlebot", "Googlebot-Image", "bingbot", "AdsBot-Google", "Applebot", "Baiduspider", "YandexBot"),
+        *("DuckDuckBot", "AhrefsBot", "SemrushBot", "MJ12bot", "PetalBot", "Bytespider", "GPTBot", "ClaudeBot"),
+        *("FacebookBot", "Twitterbot", "LinkedInBot", "Slackbot", "Python Requests", "curl", "Wget", "Java", "okhttp"),
+        OTHER_BROWSER,
+    }
+)
+DEVICES = frozenset({*DEVICE_PATTERNS.values(), ROBOT_DEVICE, OTHER_DEVICE})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"})
+END_REASONS = frozenset({"inactivity", "max_duration", "end_of_input", "flush"})
+OTHER = "other"
+_COUNTRY, _CURRENCY = "^[A-Z]{2}$", "^[A-Z]{3}$"
+
+
+def keep_named(name: str, allowed: Collection[str], other: str | None = None) -> pl.Expr:
+    """The column `name` where it has one of `allowed`; `other` where it has something else, null where it is null."""
+    column = pl.col(name)
+    rest = pl.when(column.is_not_null()).then(pl.lit(other, pl.String))
+    return pl.when(column.is_in(sorted(allowed))).then(column).otherwise(rest).alias(name)
+
+
+def keep_shaped(name: str, shape: str) -> pl.Expr:
+    """The column `name` where it has this `shape`."""
+    return pl.when(pl.col(name).str.contains(shape)).then(pl.col(name)).alias(name)
+
+
+def clean_texts(frame: pl.DataFrame, rule: PrivacyRule) -> pl.DataFrame:
+    """`frame` with all columns of closed or named values (String) cut down to these; others as they are."""
+    is_about_thing = pl.col("entity_type").is_in(sorted(rule.entity_types)) if "entity_type" in frame.columns else None
+    cleaned = {
+        "event_type": keep_named("event_type", rule.event_types, OTHER),
+        "method": keep_named("method", METHODS),
+        "entity_type": keep_named("entity_type", rule.known_entity_types, OTHER),
+        "entity_id": pl.when(pl.lit(value=False) if is_about_thing is None else is_about_thing).then("entity_id"),
+        "hook": keep_named("hook", rule.hooks, OTHER),
+        "reason": keep_named("reason", rule.reasons, OTHER),
+        "end_reason": keep_named("end_reason", END_REASONS),
+        "browser": keep_named("browser", BROWSERS, OTHER_BROWSER),
+        "device": keep_named("device", DEVICES, OTHER_DEVICE),
+        "country": keep_shaped("country", _COUNTRY),
+        "currency": keep_shaped("currency", _CURRENCY),
+    }
+    return frame.with_columns(**{name: made for name, made in cleaned.items() if name in frame.columns})
+
+
+def clean_attributes(attributes: pl.Series, rule: PrivacyRule) -> pl.Series:
+    """`attributes` (map of strings) with the listed names alone; null where none is left."""
+    return _clean_map(attributes, pl.element().struct.field("key").is_in(sorted(rule.attributes)), pl.String())
+
+
+def clean_currencies(sums: pl.Series) -> pl.Series:
+    """`sums` (map of money by currency) without what is no currency's name."""
+    return _clean_map(sums, pl.element().struct.field("key").str.contains(_CURRENCY), REVENUE)
+
+
+def _clean_map(maps: pl.Series, is_kept: pl.Expr, value: pl.DataType) -> pl.Series:
+    some = maps.is_not_null()
+    if not some.any():
+        return maps
+    entries = maps.filter(some).cast(pl.List(pl.Struct({"key": pl.String, "value": value})))
+    kept = entries.list.filter(is_kept)
+    kept = pl.select(pl.when(pl.lit(kept).list.len() > 0).then(pl.lit(kept))).to_series()
+    blank = maps.clear(maps.len()).cast(kept.dtype)
+    return replace_rows(blank, some, kept).cast(maps.dtype).rename(maps.name)

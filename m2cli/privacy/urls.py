@@ -1,0 +1,136 @@
+"""URLs and referrers by allow-list: what comes out is put together from what a rule names, never cut out of a text.
+
+However a URL hides something (encoded once or five times, in capitals, after `#` or `;`, before `@`), it has to be a
+listed path with plain ids, a listed parameter with a plain value, or a host, or it is not there.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import polars as pl
+
+from m2cli.stages.distinct import map_distinct, replace_rows
+
+if TYPE_CHECKING:
+    from m2cli.privacy.rule import PrivacyRule
+
+# A word or a number, no address, no mail address, no URL.
+_ID = r"[\p{L}\p{N}][\p{L}\p{N}_.~+-]{0,63}"
+_VALUE = r"[\p{L}\p{N}][\p{L}\p{N}_.~+-]{0,63}"
+_ADDRESS = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+# With a letter in front of the last part, so that it is no address.
+_HOST = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$"
+_WEB = r"(?i)^(https?|android-app)://"
+_TIMES_DECODED = 5  # who encodes more often than that hides something
+
+
+def clean_urls(urls: pl.Series, rule: PrivacyRule) -> pl.Series:
+    """Of each of `urls` (String) the path and query that `rule` names; of the shop's own hosts with the host.
+
+    Null where the path is not listed.
+    """
+    return map_distinct(urls, lambda distinct: _clean(distinct, rule, is_referrer=False))
+
+
+def clean_referrers(referrers: pl.Series, rule: PrivacyRule) -> pl.Series:
+    """Of each of `referrers` (String) the host, as `https://host`; of the shop's own with what `rule` names.
+
+    Null where there is none that can be told from an address.
+    """
+    return map_distinct(referrers, lambda distinct: _clean(distinct, rule, is_referrer=True))
+
+
+def _clean(urls: pl.Series, rule: PrivacyRule, *, is_referrer: bool) -> pl.Series:
+    parts = _split(urls)
+    place = _clean_paths(parts["path"], rule) + _clean_queries(parts["query"], rule)
+    host = pl.col("host")
+    site = pl.col("scheme") + "://" + host
+    # Literals that end a host's name: `shop.example` and `www.shop.example`, not `notshop.example`.
+    ends = [(host == own) | host.str.ends_with(f".{own}") for own in sorted(rule.own_hosts)]
+    is_own = pl.any_horizontal(ends) if ends else pl.lit(value=False)
+    here = pl.col("scheme").is_null()
+    of_own = pl.when(is_own).then(site + pl.col("place"))
+    # A referrer's host says where somebody came from; that of a URL is the shop's, or what the client pretends.
+    elsewhere = site if is_referrer else pl.when(~is_own.fill_null(value=False)).then("place")
+    cleaned = pl.when(here).then("place").otherwise(pl.coalesce(of_own, elsewhere))
+    safe = pl.when(~cleaned.str.contains(_ADDRESS)).then(cleaned)
+    return parts.with_columns(place=place).select(safe.alias("url")).to_series().rename(urls.name)
+
+
+def _split(urls: pl.Series) -> pl.DataFrame:
+    """`scheme` (null where the URL is a path), `host` (null where it is none), `path`, `query` (maybe empty)."""
+    text = pl.col("url").str.replace(r"(?s)#.*$", "")
+    scheme = text.str.extract(_WEB).str.to_lowercase()
+    rest = text.str.replace(_WEB, "")
+    is_path = text.str.contains(r"^(?:/(?:[^/]|$)|\?)")
+    authority = rest.str.extract(r"(?s)^([^/?]*)")
+    host = authority.str.replace(r"(?s)^.*@", "").str.to_lowercase()
+    host = host.str.replace(r":[0-9]*$", "").str.strip_chars_end(".")
+    local = pl.when(scheme.is_not_null()).then(rest.str.replace(r"(?s)^[^/?]*", "")).when(is_path).then(text)
+    path = local.str.replace(r"(?s)\?.*$", "")
+    return urls.to_frame("url").select(
+        scheme=scheme,
+        host=pl.when(scheme.is_not_null() & host.str.contains(_HOST)).then(host),
+        path=pl.when(path == "").then(pl.lit("/")).otherwise(path),
+        query=local.str.extract(r"(?s)\?(.*)$").fill_null(""),
+    )
+
+
+def _clean_paths(paths: pl.Series, rule: PrivacyRule) -> pl.Series:
+    plain = pl.lit(_decode(paths).str.replace_all(r"(?s);[^/]*", ""))
+    cleaned: pl.Expr = pl.lit(None, pl.String)
+    for pattern in reversed(rule.paths):
+        regex, template = _compile_path(pattern)
+        cleaned = pl.when(plain.str.contains(regex)).then(plain.str.replace(regex, template)).otherwise(cleaned)
+    return pl.select(cleaned.alias("path")).to_series()
+
+
+@lru_cache(maxsize=256)
+def _compile_path(pattern: str) -> tuple[str, str]:
+    """The regex of the paths that `pattern` means, and what becomes of one: its own letters, and the ids."""
+    regex, template, count = "", "", 0
+    for segment in filter(None, pattern.split("/")):
+        if segment == "**":
+            regex, template = rf"{regex}(?:/.*)?", f"{template}/**"
+        elif segment == "*":
+            regex, template = rf"{regex}/[^/]+", f"{template}/*"
+        elif segment.startswith("{"):
+            count += 1
+            regex, template = rf"{regex}/({_ID})", f"{template}/${{{count}}}"
+        else:
+            regex, template = f"{regex}/{pl.escape_regex(segment)}", f"{template}/{segment.replace('$', '$$')}"
+    return rf"(?is)^{regex}/?$", template or "/"
+
+
+def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
+    """`?name=value&...` of the listed parameters, in the order of their names; empty where there are none."""
+    plain = pl.lit(_decode(queries).str.replace_all(" ", "+", literal=True))
+    pairs = [
+        pl.lit(f"{name}=") + plain.str.extract(rf"(?i)(?:^|[&;]){pl.escape_regex(name)}=({_VALUE})(?:[&;]|$)")
+        for name in sorted(rule.parameters)
+    ]
+    if not pairs:
+        return pl.Series("query", [""]).new_from_index(0, len(queries))
+    joined = pl.concat_str(pairs, separator="&", ignore_nulls=True)
+    return pl.select(pl.when(joined != "").then("?" + joined).otherwise(pl.lit("")).alias("query")).to_series()
+
+
+def _decode(texts: pl.Series) -> pl.Series:
+    """`texts` without percent-encoding, however often it was done; null where it goes on and on."""
+    is_encoded = texts.str.contains("%", literal=True).fill_null(value=False)
+    if not is_encoded.any():
+        return texts
+    decoded = [_decode_one(text) for text in texts.filter(is_encoded)]
+    return replace_rows(texts, is_encoded, pl.Series(texts.name, decoded, pl.String))
+
+
+def _decode_one(text: str) -> str | None:
+    for _ in range(_TIMES_DECODED):
+        before, text = text, unquote(text, errors="replace")
+        if text == before:
+            return text
+    return None if re.search("%[0-9A-Fa-f]{2}", text) else text
