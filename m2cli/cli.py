@@ -32,6 +32,7 @@ VERBS = (
     Verb("status", "Look", "Show how a pipeline stands: open visits, watermarks, the last batches, what was read."),
     Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),
     Verb("anonymize", "Privacy", "Make a pseudonymous lake beside a lake, or pseudonymous events in a pipe."),
+    Verb("audit", "Privacy", "Prove that no identifier has passed, or list what identifies in an input."),
     Verb("salt", "Privacy", "Make, list, verify and destroy the salts of the years."),
     Verb("compact", "Care", "Make few files of a day's many small ones."),
     Verb("schema", "Care", "Keep the schemas of messages, and try new ones against them."),

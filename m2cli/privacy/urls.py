@@ -81,7 +81,7 @@ def _split(urls: pl.Series) -> pl.DataFrame:
 
 
 def _clean_paths(paths: pl.Series, rule: PrivacyRule) -> pl.Series:
-    plain = pl.lit(_decode(paths).str.replace_all(r"(?s);[^/]*", ""))
+    plain = pl.lit(decode(paths).str.replace_all(r"(?s);[^/]*", ""))
     cleaned: pl.Expr = pl.lit(None, pl.String)
     for pattern in reversed(rule.paths):
         regex, template = _compile_path(pattern)
@@ -108,7 +108,7 @@ def _compile_path(pattern: str) -> tuple[str, str]:
 
 def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
     """`?name=value&...` of the listed parameters, in the order of their names; empty where there are none."""
-    plain = pl.lit(_decode(queries).str.replace_all(" ", "+", literal=True))
+    plain = pl.lit(decode(queries).str.replace_all(" ", "+", literal=True))
     pairs = [
         pl.lit(f"{name}=") + plain.str.extract(rf"(?i)(?:^|[&;]){pl.escape_regex(name)}=({_VALUE})(?:[&;]|$)")
         for name in sorted(rule.parameters)
@@ -119,7 +119,7 @@ def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
     return pl.select(pl.when(joined != "").then("?" + joined).otherwise(pl.lit("")).alias("query")).to_series()
 
 
-def _decode(texts: pl.Series) -> pl.Series:
+def decode(texts: pl.Series) -> pl.Series:
     """`texts` without percent-encoding, however often it was done; null where it goes on and on."""
     is_encoded = texts.str.contains("%", literal=True).fill_null(value=False)
     if not is_encoded.any():

@@ -75,7 +75,7 @@ def anonymize_lake(  # noqa: PLR0913  # how it tells and what it is told, by key
         refuse_unfinished(lake)
         for number, (start_date, name) in enumerate(changed.items()):
             tell(Step("anonymizing", number, len(changed), "dates"))
-            site.keep(site.record.keyed_by([start_date.year], salts))
+            site.keep(site.record.made_by(rule).keyed_by([start_date.year], salts))
             added = _Date(lake, snapshot, start_date, rule, salts).add_to(site)
             event_count, visit_count = event_count + added.event_count, visit_count + added.visit_count
             known_count += added.known_count

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from m2cli.errors import UsageError
 from m2cli.lake.layout import OWN_FOLDER, UNFINISHED_SUFFIX
 from m2cli.lake.swap import sync_folder
 from m2cli.lake.write import explain_unwritable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from m2cli.privacy.rule import PrivacyRule
     from m2cli.privacy.salts import Salts
 
 RECORD = "privacy.json"
@@ -27,6 +29,8 @@ class PrivacyRecord:
 
     fingerprints: Mapping[int, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
+    caseless: tuple[str, ...] = ()
+    """Fields whose case was not looked at."""
 
     @property
     def statement(self) -> str:
@@ -45,6 +49,14 @@ class PrivacyRecord:
                 hint = "with another the same people would get other pseudonyms; put the old one back"
                 raise PrivacyError(f"the lake is keyed by the salt {before} of {year}, not by {fingerprint}; {hint}")
         return replace(self, fingerprints=dict(sorted({**self.fingerprints, **found}.items())))
+
+    def made_by(self, rule: PrivacyRule) -> PrivacyRecord:
+        """This record with what of `rule` the next run has to do as well. Raises `UsageError` if it does otherwise."""
+        caseless = tuple(sorted(rule.caseless))
+        if self.fingerprints and caseless != self.caseless:
+            had = ", ".join(self.caseless) or "none"
+            raise UsageError(f"the lake was made with `caseless` of {had}; another would split its groups")
+        return replace(self, caseless=caseless)
 
 
 def state(fingerprints: Mapping[int, str]) -> str:
@@ -68,13 +80,13 @@ def read_record(lake: Path) -> PrivacyRecord | None:
     except FileNotFoundError:
         return None
     years = {int(year): text for year, text in kept["fingerprints"].items()}
-    return PrivacyRecord(fingerprints=years, dates=kept["dates"])
+    return PrivacyRecord(fingerprints=years, dates=kept["dates"], caseless=tuple(kept["caseless"]))
 
 
 def write_record(lake: Path, record: PrivacyRecord) -> None:
     """Put `record` in the place of the present one."""
     path = lake / OWN_FOLDER / RECORD
-    said = {"statement": record.statement, "fingerprints": record.fingerprints, "dates": record.dates}
+    said = {"statement": record.statement} | asdict(record)
     unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
     with explain_unwritable(lake):
         with unfinished.open("w") as stream:
