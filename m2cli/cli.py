@@ -33,6 +33,7 @@ VERBS = (
     Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),
     Verb("anonymize", "Privacy", "Make a pseudonymous lake beside a lake, or pseudonymous events in a pipe."),
     Verb("audit", "Privacy", "Prove that no identifier has passed, or list what identifies in an input."),
+    Verb("expire", "Privacy", "Remove the identified data of visits that started long ago."),
     Verb("salt", "Privacy", "Make, list, verify and destroy the salts of the years."),
     Verb("compact", "Care", "Make few files of a day's many small ones."),
     Verb("schema", "Care", "Keep the schemas of messages, and try new ones against them."),

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 
 BATCH_COUNT = "batch_count"  # among the totals
+# Plans from before a time that nothing looks at any more.
+OLD_PLANS = (
+    "plan_time < ? AND plan <> '{}' AND number < "
+    "(SELECT max(number) FROM batch WHERE kind = 'run' AND state = 'published')"
+)
+# Parts that were last read by a batch planned before a time, and whose files are gone.
+OLD_PARTS = (
+    "batch_number IN (SELECT number FROM batch WHERE plan_time < ?) "
+    "AND part_id NOT IN (SELECT part_id FROM file WHERE part_id IS NOT NULL)"
+)
 
 
 class LedgerReader:
@@ -136,6 +146,11 @@ class LedgerReader:
     def has_parts(self, source: str) -> bool:
         """Whether anything has ever been taken of this source."""
         return bool(self._ask("SELECT 1 FROM part WHERE source = ? LIMIT 1", source))
+
+    def has_older(self, before: datetime) -> bool:
+        """Whether there are plans from before that time, or parts that were last read then and are gone."""
+        where = (f"batch WHERE {OLD_PLANS}", f"part WHERE {OLD_PARTS}")
+        return any(self._ask(f"SELECT 1 FROM {each} LIMIT 1", to_text(before)) for each in where)  # noqa: S608  # of our own
 
     def list_parts(self) -> list[RowOfPart]:
         """All parts, without their marks."""

@@ -22,7 +22,7 @@ class LedgerBatch:
     number: int
     batch_id: str
     kind: str
-    """run, rebuild or compact."""
+    """run, rebuild, compact or expire."""
     state: str
     """planned, committed (but perhaps not yet shown), published, or dropped."""
     plan_time: datetime
@@ -95,3 +95,5 @@ class Changes:
     grace: timedelta = timedelta(0)
     """How long the replaced ones stay for readers."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    forget_before: datetime | None = None
+    """Plans before this time, and the parts that are gone since then, are forgotten."""

@@ -22,7 +22,7 @@ MIGRATIONS = (
     CREATE TABLE batch (
         number INTEGER PRIMARY KEY,
         batch_id TEXT NOT NULL UNIQUE,
-        kind TEXT NOT NULL,                  -- run, rebuild, compact
+        kind TEXT NOT NULL,                  -- run, rebuild, compact, expire
         state TEXT NOT NULL CHECK (state IN ('planned', 'committed', 'published', 'dropped')),
         plan_time TEXT NOT NULL,
         end_time TEXT,

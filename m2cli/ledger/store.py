@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from m2cli.errors import UnreadableSourceError, UnwritableSinkError, UsageError
-from m2cli.ledger.reader import BATCH_COUNT, LedgerReader
+from m2cli.ledger.reader import BATCH_COUNT, OLD_PARTS, OLD_PLANS, LedgerReader
 from m2cli.ledger.schema import migrate, read_version
 from m2cli.ledger.values import from_partitions, to_text
 from m2cli.visits.watermarks import PARTITION_SCHEMA
@@ -66,6 +66,10 @@ class Ledger(LedgerReader):
             self._put_lake_files(changes, batch, now)
             self._put_totals(changes.facts)
             self._forget_steps(batch)
+            if changes.forget_before:
+                self._forget(to_text(changes.forget_before))
+        if changes.forget_before:  # nor does SQLite's log hold it any longer
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def mark_published(self, batch: LedgerBatch) -> None:
         """Note that the lake shows what `batch` committed; if this is lost, the lake is shown once more."""
@@ -137,6 +141,18 @@ class Ledger(LedgerReader):
             [*counts.items(), (BATCH_COUNT, 1)],
         )
 
+    def _forget(self, before: str | None) -> None:
+        """Of batches planned before then keep the counts alone, and of parts those that are still there."""
+        old = self._ask(f"SELECT number, facts FROM batch WHERE {OLD_PLANS}", before)  # noqa: S608  # of our own
+        told = ("late_parts", "warnings", "passed_over", "dropped_because")
+        kept = [
+            (json.dumps({name: value for name, value in json.loads(facts).items() if name not in told}), number)
+            for number, facts in old
+        ]
+        self._connection.executemany("UPDATE batch SET plan = '{}', facts = ? WHERE number = ?", kept)
+        self._connection.execute(f"DELETE FROM part WHERE {OLD_PARTS}", (before,))  # noqa: S608  # of our own
+        self._connection.execute("DELETE FROM mark WHERE part_id NOT IN (SELECT part_id FROM part)")
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
@@ -166,6 +182,7 @@ def create_ledger(path: Path, pipeline: str, now: datetime) -> Ledger:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is not left in free pages
         migrate(connection, path)
         connection.execute("INSERT OR IGNORE INTO pipeline VALUES (1, ?, ?)", (pipeline, to_text(now)))
     ledger = Ledger(path, connection)

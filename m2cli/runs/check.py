@@ -168,7 +168,7 @@ def _ask(ledger: LedgerReader) -> _Known:
         hidden=to_lake_files(ledger.list_replaced(over_at=_END_OF_TIME)),
         unfinished=ledger.list_unfinished(),
         last=ledger.list_batches(1),
-        last_carrying=ledger.list_batches(1, kinds=["run", "rebuild"]),
+        last_carrying=ledger.list_batches(1, kinds=["run", "rebuild", "expire"]),
         batch_count=ledger.count_batches(),
         counted=ledger.recount_facts(TOTALS),
         totals=ledger.sum_facts(TOTALS),

@@ -104,7 +104,7 @@ class LakeSite:
         A lake alone does not know where its pipeline tells of its batches, so that a run's or a rebuild's stays
         unmarked here: the next run shows it once more, and tells of it.
         """
-        if batch.kind == "compact":
+        if batch.kind in {"compact", "expire"}:
             self.ledger.mark_published(batch)
 
     def rewrite_snapshot(self, batch_id: str) -> None:

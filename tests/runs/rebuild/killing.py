@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from m2cli.runs.compact import CompactRule, compact_lake
+from m2cli.runs.expire import ExpireRule, expire_lake
 from m2cli.runs.rebuild.rule import RebuildRule
 from m2cli.runs.rebuild.work import rebuild_dates
 from tests.pipelines_runs.shop import Shop, assert_sound, list_rows
@@ -32,15 +33,19 @@ class Target(NamedTuple):
     nth: int
 
 
-def work(shop: Shop, rule: RebuildRule | CompactRule, at: Callable[[str], None] = lambda _step: None) -> None:
-    """Rebuild, or compact."""
+def work(
+    shop: Shop, rule: RebuildRule | CompactRule | ExpireRule, at: Callable[[str], None] = lambda _step: None
+) -> None:
+    """Rebuild, compact or expire."""
     if isinstance(rule, RebuildRule):
         rebuild_dates(shop.rule, rule, now=lambda: shop.now, at=at)
+    elif isinstance(rule, ExpireRule):
+        expire_lake(shop.lake, rule, now=lambda: shop.now, at=at)
     else:
         compact_lake(shop.lake, rule, now=lambda: shop.now, at=at)
 
 
-def _work_until(folder: Path, now: datetime, rule: RebuildRule | CompactRule, target: Target) -> None:
+def _work_until(folder: Path, now: datetime, rule: RebuildRule | CompactRule | ExpireRule, target: Target) -> None:
     seen: Counter[str] = Counter()
 
     def at(step: str) -> None:
@@ -51,14 +56,14 @@ def _work_until(folder: Path, now: datetime, rule: RebuildRule | CompactRule, ta
     work(Shop(folder, now), rule, at)
 
 
-def kill_at(shop: Shop, rule: RebuildRule | CompactRule, target: Target) -> None:
+def kill_at(shop: Shop, rule: RebuildRule | CompactRule | ExpireRule, target: Target) -> None:
     process = CONTEXT.Process(target=_work_until, args=(shop.folder, shop.now, rule, target))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL, f"{target} was not reached"
 
 
-def assert_old_or_new(shop: Shop, rule: RebuildRule | CompactRule, *, most: int) -> int:
+def assert_old_or_new(shop: Shop, rule: RebuildRule | CompactRule | ExpireRule, *, most: int) -> int:
     """Killed at each step, up to `most` times, the lake is the old one or the new; the next run and the next try go on.
 
     How many processes were killed.
