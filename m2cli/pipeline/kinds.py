@@ -48,16 +48,24 @@ class Kind:
     """How a value is written; `read` makes the value of a text, given the file's folder.
 
     `is_list`: one text or a list of them; `is_table`: a table of texts; `is_number`: what stands there without
-    quotes is read as the text that it is, and refused, or not, as such.
+    quotes is read as the text that it is, and refused, or not, as such; `is_flag`: `true` or `false`.
     """
 
     read: Callable[[str, Path], Any] = _read_text
     is_list: bool = False
     is_table: bool = False
     is_number: bool = False
+    is_flag: bool = False
+
+
+def _read_flag(text: str, _base: Path) -> bool:
+    if text not in {"true", "false"}:
+        raise UsageError(f"`{text}` is neither `true` nor `false`")
+    return text == "true"
 
 
 TEXT = Kind()
+FLAG = Kind(read=_read_flag, is_flag=True)
 TEXTS = Kind(is_list=True)
 TABLE = Kind(is_table=True)
 PATH = Kind(read=_read_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from m2cli.errors import UnknownNameError, UnreadableSourceError, UsageError
 from m2cli.kafka import KafkaRule
 from m2cli.pipeline.fill import fill_text
-from m2cli.pipeline.keys import ACCESS_LOG, EVENTS, KAFKA, KEYS, SECTIONS, SOURCE, Key, header
+from m2cli.pipeline.keys import ACCESS_LOG, EVENTS, KAFKA, KEYS, PASSING, SECTIONS, SOURCE, Key, header
 from m2cli.pipeline.lines import PipelineError, Place, find_line, find_lines, find_syntax_error
 from m2cli.pipeline.rule import (
     AccessLogSource,
+    AnonymizeRule,
     EventsSource,
     KafkaSource,
     PipelineRule,
@@ -24,6 +25,7 @@ from m2cli.pipeline.rule import (
     check_kafka,
     check_source,
 )
+from m2cli.privacy.rule import PrivacyRule
 from m2cli.stages.causes import CauseRule
 from m2cli.stages.countries import CountryRule
 from m2cli.stages.enrich import EnrichRule
@@ -76,6 +78,7 @@ class _File:
         for name, text in overrides.items():
             key = _find_setting(name)
             settings[key.section][key.name] = _override(key, text, self.folder)
+        anonymized = self._read_anonymize(settings) if settings["anonymize"] else None
         for section, values in settings.items():
             self._complete((section,), values, SECTIONS[section].values())
         tables = self.document.get(SOURCE, [])
@@ -92,7 +95,7 @@ class _File:
         with self._naming(("topics",)):
             topics = _build_topics(settings["topics"], settings["pipeline"]["name"])
             check_kafka(kafka, sources, topics)
-        return _build(self.folder / self.path.name, settings, sources, kafka=kafka, topics=topics)
+        return _build(self.folder / self.path.name, settings, sources, kafka=kafka, topics=topics, anonymize=anonymized)
 
     def _check_sections(self) -> None:
         for section, table in self.document.items():
@@ -129,6 +132,25 @@ class _File:
                 example = f"{key.name} = {key.example}"
                 raise self._error(place, f"{header(str(place[0]))} has no `{key.name}`; write it as `{example}`")
             values[key.name] = _absent(key, self.folder)
+
+    def _read_anonymize(self, settings: Mapping[str, dict[str, Any]]) -> AnonymizeRule:
+        """The rule of the second lake; hosts that causes count as the shop's own are its own here, too."""
+        values = settings["anonymize"]
+        self._complete(("anonymize",), values, [key for key in SECTIONS["anonymize"].values() if key.name != "lake"])
+        if values.get("lake") is None:
+            raise self._error(("anonymize",), '[anonymize] has no `lake`; write it as `lake = "anonymous"`')
+        hosts = {*values["own_hosts"], *settings["causes"].get("own_hosts", ())}
+        names = {name: values[name] for name in PASSING}
+        with self._naming(("anonymize",)):
+            return AnonymizeRule(
+                lake=values["lake"],
+                salts=values["salts"],
+                salt_command=values["salt_command"],
+                create=values["create"],
+                privacy=replace(
+                    PrivacyRule().allowing(**names | {"own_hosts": hosts}), cause_reach=values["cause_reach"]
+                ),
+            )
 
     def _read_source(self, place: Place, table: Mapping[str, Any]) -> Source:
         keys = SECTIONS[SOURCE]
@@ -189,9 +211,11 @@ def _read(key: Key, value: Any, environment: Mapping[str, str], folder: Path) ->
     kind = key.kind
     if kind.is_table and isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
         return _checked(key, {name: fill_text(text, environment) for name, text in value.items()})
+    if kind.is_flag and isinstance(value, bool):
+        return _checked(key, value)
     if kind.is_list and isinstance(value, list) and all(isinstance(text, str) for text in value):
         return _checked(key, tuple(_read_one(key, fill_text(text, environment), folder) for text in value))
-    if isinstance(value, str) and not kind.is_table:
+    if isinstance(value, str) and not (kind.is_table or kind.is_flag):
         one = _read_one(key, fill_text(value, environment), folder)
         return _checked(key, (one,) if kind.is_list else one)
     if kind.is_number and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -272,7 +296,7 @@ def _build_topics(settings: Mapping[str, Any], pipeline: str) -> TopicsRule | No
 
 
 def _build(
-    path: Path, settings: Mapping[str, Mapping[str, Any]], sources: Iterable[Source], **of_kafka: Any
+    path: Path, settings: Mapping[str, Mapping[str, Any]], sources: Iterable[Source], **more: Any
 ) -> PipelineRule:
     limits = dict(settings["visit"])
     max_ahead = limits.pop("max_ahead")
@@ -286,6 +310,6 @@ def _build(
         causes=CauseRule(own_hosts=frozenset(settings["causes"]["own_hosts"])),
         redaction=RedactionRule(names=SECRET_NAMES | frozenset(settings["redaction"]["names"])),
         **{name: settings["kafka"][name] for name in _OF_MESSAGES},
-        **of_kafka,
+        **more,
         **settings["pipeline"],
     )

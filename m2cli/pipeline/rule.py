@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.files.rule import FileRule
 from m2cli.logs.read import LogRule
+from m2cli.privacy.rule import PrivacyRule
+from m2cli.privacy.salts import CommandSalts, FolderSalts
 from m2cli.settings import format_size
 from m2cli.stages.causes import CauseRule
 from m2cli.stages.enrich import EnrichRule
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from m2cli.kafka import KafkaRule
+    from m2cli.privacy.salts import Salts
     from m2cli.settings import RejectLimit
 
 EARLIEST, LATEST = "earliest", "latest"
@@ -116,6 +119,23 @@ class TopicsRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnonymizeRule:
+    """A pseudonymous lake that each batch writes beside its own; salts of the folder `salts`, or of `salt_command`."""
+
+    lake: Path
+    salts: Path = Path("/etc/m2/salts")
+    salt_command: str | None = None
+    create: bool = False
+    """Whether the salt of a year that has begun is made where it is missing; in the folder only."""
+    privacy: PrivacyRule = field(default_factory=PrivacyRule)
+
+    @property
+    def source(self) -> Salts:
+        """Where the salts come from."""
+        return CommandSalts(command=self.salt_command) if self.salt_command else FolderSalts(folder=self.salts)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PipelineRule:
     """All that is settled about one pipeline; what each setting means stands in the table of `keys.py`.
 
@@ -150,9 +170,12 @@ class PipelineRule:
     seal_with: str | None = None
     """The id of the key that messages are encrypted with; None: they are not."""
     topics: TopicsRule | None = None
+    anonymize: AnonymizeRule | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        if self.anonymize:
+            check_apart(self.anonymize.lake, self.lake)
         check_memory(self.memory)
         check_time(self.max_ahead)
         check_time(self.grace)
@@ -163,6 +186,8 @@ class PipelineRule:
             raise UsageError("a pipeline has at least one source")
         for number, source in enumerate(self.sources):
             check_source(source, self.sources[:number], self.lake)
+            if self.anonymize:
+                check_source(source, self.sources[:number], self.anonymize.lake)
         check_kafka(self.kafka, self.sources, self.topics)
         if self.seal_with and not self.keys:
             raise UsageError(
@@ -179,6 +204,12 @@ def check_name(name: str) -> None:
     """Raise `UsageError` unless `name` can begin the names of files."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"`{name}` is no pipeline's name; write 1 to 60 letters, digits, `-` and `_`")
+
+
+def check_apart(anonymous: Path, lake: Path) -> None:
+    """Raise `UsageError` where one of two lakes lies in the other: each has its own readers (DESIGN 6.2)."""
+    if anonymous.is_relative_to(lake) or lake.is_relative_to(anonymous):
+        raise UsageError(f"`{anonymous}` and `{lake}` lie in one another; the pseudonymous lake is a folder of its own")
 
 
 def check_memory(size: int) -> None:

@@ -20,6 +20,7 @@ from m2cli.pipeline import (
     load_pipeline,
 )
 from m2cli.pipeline.keys import KEYS, SECTIONS, SOURCE, header
+from m2cli.privacy.salts import CommandSalts, FolderSalts
 from m2cli.settings import RejectLimit
 from m2cli.stages.redaction import SECRET_NAMES, RedactionRule
 from m2cli.visits import VisitRule
@@ -89,6 +90,21 @@ database = "countries.mmdb"
 own_hosts = ["Shop.example"]
 [redaction]
 names = ["voucher"]
+[anonymize]
+lake = "anonymous"
+salts = "salts"
+salt_command = "cat {year}.salt"
+create = true
+paths = ["/product/{id}"]
+parameters = "page"
+own_hosts = "shop.example"
+entity_types = "article"
+event_types = "wish"
+hooks = "zoom"
+reasons = "seasonal"
+attributes = "colour"
+caseless = "customer"
+cause_reach = "400d"
 """
 
 
@@ -193,6 +209,23 @@ NEEDED_TOGETHER = (
 )
 
 
+def test_a_second_lake_is_settled_by_names_that_pass_besides_the_default(tmp_path: Path) -> None:
+    rule = load(tmp_path, FULL, DROP="d", SESAME="s").anonymize
+    assert rule is not None
+    assert (rule.lake, rule.create, rule.source) == (
+        tmp_path / "anonymous",
+        True,
+        CommandSalts(command="cat {year}.salt"),
+    )
+    assert rule.privacy.paths == ("/", "/product/{id}")
+    assert rule.privacy.parameters >= {"utm_source", "page"}
+    assert rule.privacy.own_hosts >= {"shop.example"}
+    assert rule.privacy.cause_reach == timedelta(days=400)
+    folder = load(tmp_path, LEAST + '[anonymize]\nlake = "anonymous"\nsalts = "salts"\n').anonymize
+    assert folder is not None
+    assert folder.source == FolderSalts(folder=tmp_path / "salts")
+
+
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.full_name)
 def test_the_example_of_a_setting_is_one(tmp_path: Path, key) -> None:  # type: ignore[no-untyped-def]  # a Key
     own = f"{key.name} = {key.example}"
@@ -204,12 +237,26 @@ def test_the_example_of_a_setting_is_one(tmp_path: Path, key) -> None:  # type: 
         "kafka": NEEDED_TOGETHER.get(key.name, {}) | {"bootstrap_servers": 'bootstrap_servers = "host:9092"'},
         "topics": {"tagged_events": 'tagged_events = "tagged"'},
     }
+    if key.section == "anonymize":
+        needed["anonymize"] = {"lake": 'lake = "anonymous"'}
     sections = needed | {key.section: {**needed.get(key.section, {}), key.name: own}}
     text = "\n".join("\n".join([header(section), *lines.values(), ""]) for section, lines in sections.items())
     assert load(tmp_path, text, M2_KAFKA_PASSWORD="s")
 
 
 WRONG = {
+    "a second lake without a place": (
+        LEAST + '[anonymize]\nsalts = "salts"',
+        '7: [anonymize] has no `lake`; write it as `lake = "anonymous"`',
+    ),
+    "a flag that is none": (
+        LEAST + '[anonymize]\nlake = "a"\ncreate = 1',
+        "9: `create` is not written so; write it as `create = true`",
+    ),
+    "a path that is no pattern": (
+        LEAST + '[anonymize]\nlake = "a"\npaths = "product"',
+        "9: `product` is no pattern of paths; write it as `/product/{id}`, `/account/*` or `/static/**`",
+    ),
     "a misspelt key": (
         LEAST + '[visit]\ninactivty = "3m"',
         "8: unknown key `inactivty` in [visit]; did you mean `inactivity`?",
