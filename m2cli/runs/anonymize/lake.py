@@ -128,7 +128,9 @@ class _Date:
         ]
         self._events = [(file, path) for file, path in of_date if file.kind == EVENTS.name]
         self._visits = [path for file, path in of_date if file.kind == VISITS.name]
-        self._references = References(lake, snapshot, start_date, rule.cause_reach)
+        self._references = References(
+            lambda: zip(snapshot.files, snapshot.paths(lake), strict=True), start_date, start_date, rule.cause_reach
+        )
 
     def add_to(self, site: AnonymousSite) -> _Added:
         """Write those that `site` does not have, in one batch."""

@@ -48,7 +48,11 @@ class PrivacyRecord:
             if before != fingerprint:
                 hint = "with another the same people would get other pseudonyms; put the old one back"
                 raise PrivacyError(f"the lake is keyed by the salt {before} of {year}, not by {fingerprint}; {hint}")
-        return replace(self, fingerprints=dict(sorted({**self.fingerprints, **found}.items())))
+        return self.joined_by(found)
+
+    def joined_by(self, fingerprints: Mapping[int, str]) -> PrivacyRecord:
+        """This record with more salts."""
+        return replace(self, fingerprints=dict(sorted({**self.fingerprints, **fingerprints}.items())))
 
     def made_by(self, rule: PrivacyRule) -> PrivacyRecord:
         """This record with what of `rule` the next run has to do as well. Raises `UsageError` if it does otherwise."""

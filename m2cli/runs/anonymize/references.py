@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from m2cli.events import TIME
-from m2cli.lake.layout import EVENTS, FILES, VISITS, Schema, Table, kept_name
+from m2cli.lake.layout import EVENTS, VISITS, Schema, Table
 from m2cli.lake.scan import scan_files
 from m2cli.stages.trace import find_causes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from datetime import date
     from pathlib import Path
 
-    from m2cli.lake.snapshot import Snapshot
+    from m2cli.lake.lists import LakeFile
+
+    Files = Callable[[], Iterable[tuple[LakeFile, Path]]]
+    """Lists the files of a lake, and where each is read."""
 
 _KEYS = ("event_id", "event_time", "visitor_id")
 _CANDIDATES: Schema = {"event_id": pl.String, "event_time": TIME, "visitor_id": pl.String, "start_time": TIME}
@@ -29,17 +33,22 @@ _CANDIDATES: Schema = {"event_id": pl.String, "event_time": TIME, "visitor_id": 
 class References:
     """Looks for causes and continued visits of visits that start on one date, in the files of a lake."""
 
-    def __init__(self, lake: Path, snapshot: Snapshot, start_date: date, reach: timedelta) -> None:
-        """Look in the files of `snapshot`, for visits that start on `start_date`."""
-        first, last = start_date - min(reach, start_date - start_date.min), start_date + timedelta(days=1)
-        self._lake, self._year, self._is_linked = lake, start_date.year, snapshot.is_linked
-        self._near = [file for file in snapshot.files if file.start_date and first <= file.start_date <= last]
+    def __init__(self, files: Files, first_date: date, last_date: date, reach: timedelta) -> None:
+        """Look in `files`, of a lake of identified data, for visits that start from `first_date` to `last_date`.
+
+        Both dates are of one year. Where no visit of another year can be near, `files` is not called.
+        """
+        first, last = first_date - min(reach, first_date - first_date.min), last_date + timedelta(days=1)
+        self._year = first_date.year
+        self._near: list[tuple[LakeFile, Path]] = []
+        if (first.year, last.year) != (self._year, self._year):
+            self._near = [each for each in files() if each[0].start_date and first <= each[0].start_date <= last]
         self._causes = pl.DataFrame(schema=_CANDIDATES)
 
     @property
     def has_other_years(self) -> bool:
         """Whether any visit of another year is near enough."""
-        return any(file.start_date.year != self._year for file in self._near if file.start_date)
+        return any(file.start_date.year != self._year for file, _ in self._near if file.start_date)
 
     def look_for_causes(self, wanted: pl.Series) -> None:
         """Find the events with the ids `wanted` that lie in other years' visits; and where one does, all of its id."""
@@ -76,10 +85,9 @@ class References:
         schema: Schema = _CANDIDATES if table is EVENTS else {"visit_id": pl.String, "start_time": TIME}
         found = [pl.DataFrame(schema=schema)]
         by_date: dict[date, list[Path]] = {}
-        for file in self._near if len(ids) else ():
+        for file, path in self._near if len(ids) else ():
             if file.kind == table.name and file.start_date and (file.start_date.year == self._year) == is_own_year:
-                place = FILES / kept_name(file.path) if self._is_linked else file.path
-                by_date.setdefault(file.start_date, []).append(self._lake / place)
+                by_date.setdefault(file.start_date, []).append(path)
         for start_date, paths in by_date.items():
             rows = scan_files(paths, table).filter(pl.col(key).is_in(ids.implode()))
             if table is EVENTS:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from m2cli.errors import NotConservedError
+from m2cli.runs.anonymize.batch import Lakes
 from m2cli.runs.progress import Step
 from m2cli.stages.causes import derive_log_causes
 from m2cli.stages.enrich import enrich
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from m2cli.lake.batch import LakeBatch
     from m2cli.pipeline import PipelineRule
+    from m2cli.runs.anonymize.batch import AnonymousBatch
     from m2cli.runs.batch.carry import Carried, CarryWriter
     from m2cli.runs.batch.outlet import Outlet
     from m2cli.runs.progress import Tell
@@ -75,6 +77,7 @@ class Ledgered(NamedTuple):
     left: CarryWriter
     lake: LakeBatch
     outlet: Outlet
+    twin: AnonymousBatch | None
 
 
 def cut_batch(spill: Spill, ledgered: Ledgered, W: Watermark, rule: CutRule, tell: Tell) -> Cut:
@@ -92,7 +95,8 @@ class _Cutter:
     """Cuts shard after shard, and counts."""
 
     def __init__(self, ledgered: Ledgered, W: Watermark, rule: CutRule) -> None:
-        self._carried, self._left, self._lake, self._outlet = ledgered
+        self._carried, self._left, self._lake, self._outlet, twin = ledgered
+        self._lakes = Lakes(self._lake, twin)
         self._W, self._rule = W, rule
         self._first_new = ledgered.carried.next_visit_number
         self.done = Cut()
@@ -109,17 +113,20 @@ class _Cutter:
         for ended in slice_visits(assigned.ended, self._rule.budget):
             before = ended["visit_number"].filter(ended["visit_number"] < self._first_new)
             whole, tagged = gather([*self._carried.find(before), tagged], ended)
-            write_whole(whole, ended, self._lake, self._rule.pipeline, self.done)
+            write_whole(whole, ended, self._lakes, self._rule.pipeline, self.done)
         self._left.keep(assigned.state, tagged)
         self.done.count_open(list_open_visits(assigned.state, self._W, self._rule.visit), self._rule.visit)
 
 
-def write_whole(whole: pl.DataFrame, ended: pl.DataFrame, lake: LakeBatch, pipeline: PipelineRule, done: Cut) -> None:
-    """Write visits that have ended, and all of their events, and count them in `done`."""
+def write_whole(whole: pl.DataFrame, ended: pl.DataFrame, lakes: Lakes, pipeline: PipelineRule, done: Cut) -> None:
+    """Write visits that have ended, and all of their events, to the lake and its twin, and count them in `done`."""
     if whole.height != ended["event_count"].sum():
         raise NotConservedError(f"{ended.height:,} visits have {whole.height:,} events, not those that they count")
-    lake.write_events(derive_log_causes(whole, pipeline.causes), ended)
-    lake.write_visits(ended.drop("visit_number"))
+    caused = derive_log_causes(whole, pipeline.causes)
+    lakes.identified.write_events(caused, ended)
+    lakes.identified.write_visits(ended.drop("visit_number"))
+    if lakes.twin:
+        lakes.twin.write(caused, ended)
     done.closed_event_count += whole.height
     done.visit_count += ended.height
     done.id_reused_count += count_reused_ids(whole)

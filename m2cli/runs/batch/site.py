@@ -16,6 +16,7 @@ from m2cli.lake.publish import publish, rewrite
 from m2cli.lake.snapshot import DamagedSnapshotError, read_head
 from m2cli.lake.write import explain_unwritable
 from m2cli.ledger import create_ledger, hold_lock, open_ledger
+from m2cli.runs.anonymize.batch import drop_twin, hold_twin, publish_twin
 from m2cli.runs.batch.broker import Broker
 from m2cli.runs.batch.carry import CARRIED_FOLDER, sweep_carried
 from m2cli.runs.batch.report import report_batch
@@ -142,11 +143,23 @@ class Site(LakeSite):
     unreported: list[UnwritableSinkError] = field(default_factory=list)
     """Why batches could not be told of; all else of them is done."""
 
+    def start(self, batch: LedgerBatch) -> None:
+        """Take away whatever an earlier try has left, in the pseudonymous lake as well."""
+        drop_twin(self.pipeline.anonymize, batch.batch_id, self.at)
+        super().start(batch)
+
+    def give_up(self, batch: LedgerBatch, reason: str) -> None:
+        """Drop a batch of which nothing was committed, and take away what there is of it, in both lakes."""
+        drop_twin(self.pipeline.anonymize, batch.batch_id, self.at)
+        super().give_up(batch, reason)
+
     def conclude(self, batch: LedgerBatch) -> None:
-        """Note that `batch` is shown, and then tell of it in the logs and metrics that the pipeline names.
+        """Show the pseudonymous lake, note that `batch` is shown, and tell of it in the pipeline's logs and metrics.
 
         A log that cannot be written stops nothing, and gets no line twice.
         """
+        facts, W = self.ledger.find_batch(batch.number).facts, self.ledger.read_progress().W.time
+        publish_twin(self.pipeline.anonymize, facts, batch.batch_id, W, self.at)
         self.ledger.mark_published(batch)
         self.unreported.extend(report_batch(self.pipeline, self.ledger, self.ledger.find_batch(batch.number)))
 
@@ -181,6 +194,7 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
         if is_run:
             stack.enter_context(hold_lock(own / RUN_LOCK, f"the pipeline `{pipeline.name}`"))
         stack.enter_context(hold_lock(own / LAKE_LOCK, f"the lake `{lake}`", wait=wait))
+        stack.enter_context(hold_twin(pipeline.anonymize, pipeline.name, now(), wait))
         ledger = stack.enter_context(create_ledger(own / LEDGER, pipeline.name, now()))
         broker = Broker(pipeline, accepts_gap=accepts_gap)
         stack.callback(broker.close)

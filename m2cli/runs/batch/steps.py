@@ -8,6 +8,7 @@ and ends the batch with files that hold all of them.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,6 +17,7 @@ from m2cli.clock import elapsed_since, stopwatch
 from m2cli.kafka import KnownOffsets
 from m2cli.lake.batch import open_batch
 from m2cli.ledger import Changes
+from m2cli.runs.anonymize.batch import Lakes, open_twin
 from m2cli.runs.batch.carry import Carried, CarryWriter
 from m2cli.runs.batch.cut import Cut, slice_visits, write_whole
 from m2cli.runs.batch.take import Held, Sinks, Taken, take_in
@@ -70,7 +72,9 @@ class Steps:
         carried = Carried(site.lake, self._before)
         self._carried_in_count = carried.event_count
         self._state = carried.load()
-        self._lake = open_batch(site.lake, batch.batch_id, at=site.at)
+        self._stack = ExitStack()
+        self._lake = self._stack.enter_context(open_batch(site.lake, batch.batch_id, at=site.at))
+        self._twin = self._stack.enter_context(open_twin(site.pipeline.anonymize, self._lake, site.at))
         self._left = CarryWriter(site.lake, batch.batch_id, batch.number)
         self._taken = Taken(self.partitions)
         self._on_time = _Frames()
@@ -90,7 +94,7 @@ class Steps:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lake.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
 
     @property
     def count(self) -> int:
@@ -145,7 +149,7 @@ class Steps:
             ended = pl.concat(self._ended).sort("start_time", "visit_id", maintain_order=True)
             for some in slice_visits(ended, self._budget):
                 whole, _ = gather(carried.find(some["visit_number"]), some)
-                write_whole(whole, some, self._lake, site.pipeline, self._done)
+                write_whole(whole, some, Lakes(self._lake, self._twin), site.pipeline, self._done)
         self._left.keep(self._state, pl.DataFrame())
         self._left.keep_segments(carried)
         self._done.count_open(list_open_visits(self._state, self.W, rule), rule)
@@ -160,12 +164,12 @@ class Steps:
         carried_out_count = Carried(site.lake, progress).event_count
         done = Done(progress, self._taken, self._done, self._carried_in_count, carried_out_count)
         facts = add_up(done, self.plans, notes, elapsed_since(self._start), is_sent=bool(site.pipeline.topics))
+        anonymous = self._twin.finish(self._done.closed_event_count) if self._twin else {}
         added = [file.to_dict() for file in self._lake.finish()]
         site.at("added up")
         parts = {part.part_id: part for plan in self.plans for part in list_parts(plan.inputs, self._taken.read)}
-        site.commit(
-            self.batch, Changes(progress=progress, parts=list(parts.values()), added=added, facts=facts.to_json())
-        )
+        kept = facts.to_json() | anonymous
+        site.commit(self.batch, Changes(progress=progress, parts=list(parts.values()), added=added, facts=kept))
         return facts
 
     def _keep(self, tagged: pl.DataFrame, ended: pl.DataFrame) -> None:

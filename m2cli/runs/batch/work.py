@@ -11,6 +11,7 @@ from m2cli.clock import elapsed_since, stopwatch
 from m2cli.events import LAKE_EVENT_SCHEMA
 from m2cli.lake.batch import open_batch
 from m2cli.ledger import Changes, RowOfPart
+from m2cli.runs.anonymize.batch import open_twin
 from m2cli.runs.batch.carry import Carried, CarryWriter
 from m2cli.runs.batch.cut import Cut, CutRule, Ledgered, cut_batch
 from m2cli.runs.batch.facts import BatchFacts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from m2cli.lake.batch import LakeBatch
     from m2cli.ledger import LedgerBatch, Progress, RowOfFile
     from m2cli.logs.follow import ReadRange
+    from m2cli.runs.anonymize.batch import AnonymousBatch
     from m2cli.runs.batch.outlet import Outlet
     from m2cli.runs.batch.plan import Plan, PlannedInput
     from m2cli.runs.batch.site import Site
@@ -59,19 +61,33 @@ def do_batch(
     start = stopwatch()
     site.start(batch)
     outlet = site.broker.find_outlet(site.ledger, batch)
-    with open_batch(site.lake, batch.batch_id, at=site.at) as lake:
-        done = _work(site, batch, plan, lake, outlet)
+    with (
+        open_batch(site.lake, batch.batch_id, at=site.at) as lake,
+        open_twin(site.pipeline.anonymize, lake, site.at) as twin,
+    ):
+        done = _work(site, batch, plan, _Outputs(lake, outlet, twin))
+        anonymous = twin.finish(done.cut.closed_event_count) if twin else {}
         added = [file.to_dict() for file in lake.finish()]
         facts = add_up(done, [plan], notes, elapsed_since(start), is_sent=bool(site.pipeline.topics))
         site.at("added up")
         outlet.commit(plan.offsets)
         site.at("topics committed")
     parts = list_parts(plan.inputs, done.taken.read)
-    site.commit(batch, Changes(progress=done.progress, parts=parts, files=files, added=added, facts=facts.to_json()))
+    kept = facts.to_json() | anonymous
+    site.commit(batch, Changes(progress=done.progress, parts=parts, files=files, added=added, facts=kept))
     return facts
 
 
-def _work(site: Site, batch: LedgerBatch, plan: Plan, lake: LakeBatch, outlet: Outlet) -> Done:
+class _Outputs(NamedTuple):
+    """Where what a batch makes goes."""
+
+    lake: LakeBatch
+    outlet: Outlet
+    twin: AnonymousBatch | None
+
+
+def _work(site: Site, batch: LedgerBatch, plan: Plan, to: _Outputs) -> Done:
+    lake, outlet, _ = to
     before = site.ledger.read_progress()
     rule = CutRule(site.pipeline, plan.visit, budget_events(site.pipeline.memory))
     spill = Spill(site.scratch, rule.budget, named=site.lake)
@@ -87,14 +103,12 @@ def _work(site: Site, batch: LedgerBatch, plan: Plan, lake: LakeBatch, outlet: O
     carried_in = Carried(site.lake, before).event_count
     if W == before.W and not taken.tally.event_count and not plan.is_flush:
         return Done(before._replace(partitions=taken.partitions), taken, nothing_new(site), carried_in, carried_in)
-    progress, cut = _cut(
-        before._replace(W=W, partitions=taken.partitions), spill, rule, _Writers(site, batch, lake, outlet, 0)
-    )
+    progress, cut = _cut(before._replace(W=W, partitions=taken.partitions), spill, rule, _Writers(site, batch, to, 0))
     if plan.is_flush and cut.open_until is not None:
         flushed = progress._replace(W=W.flush(cut.open_until + timedelta(microseconds=1)))
         nothing = Spill(site.scratch, rule.budget, named=site.lake)
         nothing.add(pl.DataFrame(schema=NEEDED))
-        progress, rest = _cut(flushed, nothing, rule, _Writers(site, batch, lake, outlet, 1))
+        progress, rest = _cut(flushed, nothing, rule, _Writers(site, batch, to, 1))
         cut = cut.followed_by(rest)
     site.at("visits written")
     return Done(progress, taken, cut, carried_in, Carried(site.lake, progress).event_count)
@@ -105,8 +119,7 @@ class _Writers(NamedTuple):
 
     site: Site
     batch: LedgerBatch
-    lake: LakeBatch
-    outlet: Outlet
+    outputs: _Outputs
     step: int
 
 
@@ -114,7 +127,7 @@ def _cut(before: Progress, spill: Spill, rule: CutRule, to: _Writers) -> tuple[P
     """Cut what is in `spill` and what `before` carries; how far that brings the pipeline."""
     carried = Carried(to.site.lake, before)
     left = CarryWriter(to.site.lake, to.batch.batch_id, to.batch.number, to.step)
-    cut = cut_batch(spill, Ledgered(carried, left, to.lake, to.outlet), before.W, rule, to.site.tell)
+    cut = cut_batch(spill, Ledgered(carried, left, *to.outputs), before.W, rule, to.site.tell)
     files = left.finish(to.site.at)
     return before._replace(carried=files, next_visit_number=carried.next_visit_number), cut
 
