@@ -21,7 +21,15 @@ from m2cli.runs.batch.facts import BatchFacts
 from m2cli.runs.batch.site import LAKE_LOCK, LEDGER, refuse_foreign, to_lake_files
 from m2cli.runs.opened import open_pipelines_ledger
 from m2cli.runs.progress import Step, tell_nobody
-from m2cli.runs.reach import Finding, check_database, check_outlets, check_places, check_source, count_places
+from m2cli.runs.reach import (
+    Finding,
+    check_database,
+    check_outlets,
+    check_places,
+    check_salts,
+    check_source,
+    count_places,
+)
 from m2cli.runs.status import TOTALS
 
 if TYPE_CHECKING:
@@ -110,6 +118,7 @@ def check_pipeline(
     facts.looked_at.append(_count(count_places(pipeline), "place to write", "places to write"))
     facts.findings += check_places(pipeline)
     facts.findings += check_database(pipeline)
+    facts.findings += check_salts(pipeline, now)
     with closing(Broker(pipeline)) as broker:
         for source in pipeline.sources:
             facts.looked_at.append(f"the source {source.name}")

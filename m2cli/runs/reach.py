@@ -23,6 +23,8 @@ from m2cli.logs.look import OpenLog
 from m2cli.logs.read import LogRule, open_access_log
 from m2cli.logs.streams import CutError
 from m2cli.pipeline import AccessLogSource, KafkaSource
+from m2cli.privacy.errors import MissingSaltError, PrivacyError
+from m2cli.runs.anonymize.site import refuse_other
 from m2cli.runs.batch.carry import CARRIED_FOLDER
 from m2cli.runs.intake import Tally
 from m2cli.stages.countries import add_country
@@ -49,6 +51,9 @@ class Finding(NamedTuple):
     text: str
     code: ExitCode
     """OK for a warning: what may be as it should be."""
+
+
+_LAST_MONTH = 12  # a month is time enough to make the next year's salt
 
 
 def check_places(pipeline: PipelineRule) -> Iterator[Finding]:
@@ -114,6 +119,22 @@ def _check_files(source: FileSource, now: datetime) -> Iterator[Finding]:
 def check_database(pipeline: PipelineRule) -> Iterator[Finding]:
     """What hinders countries from being found."""
     yield from _refused(add_country, pl.DataFrame({"ip": ["192.0.2.1"]}), pipeline.enrichment.country)
+
+
+def check_salts(pipeline: PipelineRule, now: datetime) -> Iterator[Finding]:
+    """What hinders visits from being pseudonymized; from December on next year's salt is missed too."""
+    rule = pipeline.anonymize
+    if rule is None:
+        return
+    yield from _refused(refuse_other, rule.lake)
+    for year in [now.year, now.year + 1] if now.month == _LAST_MONTH else [now.year]:
+        try:
+            rule.source.find(year)
+        except MissingSaltError as error:
+            if not rule.create:
+                yield Finding(str(error), error.exit_code if year == now.year else ExitCode.OK)
+        except PrivacyError as error:
+            yield Finding(str(error), error.exit_code)
 
 
 def _refused(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Iterator[Finding]:

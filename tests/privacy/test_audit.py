@@ -46,6 +46,13 @@ FORMS: dict[str, Callable[[str], str]] = {
 CUSTOMER = "Anna+Jansen~?>@example.com"
 
 
+@pytest.fixture(autouse=True)
+def _few_guesses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guessing 2^16 addresses takes a second, and most of these tests are of something else."""
+    if "brute_force" not in request.node.name and "addresses" not in request.node.name:
+        monkeypatch.setattr("m2cli.runs.audit.guess._NETWORKS", 1)
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, salts: FolderSalts) -> Path:
     """A folder with `lake` and `anonymous`."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _IPV4 = r"^([0-9]{1,3}\.[0-9]{1,3})\.[0-9]{1,3}\.[0-9]{1,3}$"
+_NETWORKS = 256  # of 2^8 addresses each
 # What a careless maker of pseudonyms may have taken: no key, and the shipped example of a well-known one.
 _WEAK_KEYS = ("", "salt", "secret", "pepper123")
 
@@ -38,7 +39,7 @@ class Guesses(NamedTuple):
         if len(parts) != 2 or not all(part.isdigit() and int(part) < 256 for part in parts):
             raise UsageError(f"`{network}` is no network to guess; write it as `192.0.0.0/16`")
         prefix = ".".join(parts)
-        guessed = [f"{prefix}.{third}.{fourth}" for third in range(256) for fourth in range(256)]
+        guessed = [f"{prefix}.{third}.{fourth}" for third in range(_NETWORKS) for fourth in range(256)]
         return cls(f"{prefix}.0.0/16", pl.Series("ip", guessed))
 
 
