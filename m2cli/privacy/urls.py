@@ -81,12 +81,18 @@ def _split(urls: pl.Series) -> pl.DataFrame:
 
 
 def _clean_paths(paths: pl.Series, rule: PrivacyRule) -> pl.Series:
-    plain = pl.lit(decode(paths).str.replace_all(r"(?s);[^/]*", ""))
-    cleaned: pl.Expr = pl.lit(None, pl.String)
-    for pattern in reversed(rule.paths):
+    plain = decode(paths)
+    if plain.str.contains(";", literal=True).any():
+        plain = plain.str.replace_all(r"(?s);[^/]*", "")
+    cleaned = pl.Series("path", [None], pl.String).new_from_index(0, len(plain))
+    place, rest = pl.int_range(len(plain), dtype=pl.UInt32, eager=True), plain
+    for pattern in rule.paths:  # of two that fit, the first
         regex, template = _compile_path(pattern)
-        cleaned = pl.when(plain.str.contains(regex)).then(plain.str.replace(regex, template)).otherwise(cleaned)
-    return pl.select(cleaned.alias("path")).to_series()
+        is_hit = rest.str.contains(regex).fill_null(value=False)
+        if is_hit.any():
+            cleaned = cleaned.scatter(place.filter(is_hit), rest.filter(is_hit).str.replace(regex, template))
+            place, rest = place.filter(~is_hit), rest.filter(~is_hit)
+    return cleaned
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,8 @@
 """Measures m2 as a user runs it, beside a named floor and named peers in the same run, and prints the ratios.
 
-`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory` some, `python -m tests.bench
-batches --events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ..., and the medians of five
-rounds compared: machines wobble. Nothing here is asserted.
+`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory privacy` some, and
+`python -m tests.bench batches --events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ...,
+and the medians of five rounds compared: machines wobble. Nothing here is asserted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from tests.bench.batches import bench_batches
 from tests.bench.kafka import bench_kafka
 from tests.bench.memory import bench_memory
 from tests.bench.narrow import make_narrow_events
+from tests.bench.privacy import bench_privacy
 from tests.bench.topics import bench_topics
 
 ROUNDS = 5
+PRIVACY_EVENTS = 5_000_000
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / "build" / "bench"
 PYTHON = sys.executable
@@ -120,6 +122,7 @@ BENCHES = {
     "avro": bench_avro,
     "topics": lambda folder: bench_topics(folder, CACHE),
     "memory": lambda folder: bench_memory(folder, CACHE),
+    "privacy": lambda folder: bench_privacy(folder, CACHE, PRIVACY_EVENTS),
 }
 BATCHES = "batches"
 

@@ -142,7 +142,7 @@ class _Date:
     def _add_to(self, site: AnonymousSite) -> _Added:
         known = site.read_visit_ids(self._date)
         visits = scan_files(self._visits, VISITS).collect()
-        names = pseudonymize_values(visits["visit_id"], VISIT, visits["start_time"], self._rule, self._salts)
+        names = pseudonymize_values(visits["visit_id"], VISIT, visits["start_time"].dt.year(), self._rule, self._salts)
         is_new = ~names.is_in(known["visit_id"].implode())
         new = visits.filter(is_new).sort("start_time", maintain_order=True)
         if new.height:
