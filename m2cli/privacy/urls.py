@@ -114,13 +114,17 @@ def _compile_path(pattern: str) -> tuple[str, str]:
 
 def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
     """`?name=value&...` of the listed parameters, in the order of their names; empty where there are none."""
+    is_query = (queries != "").fill_null(value=False)
+    if not rule.parameters or not is_query.any():
+        return pl.Series("query", [""]).new_from_index(0, len(queries))
+    if not is_query.all():
+        rest = pl.Series("query", [""]).new_from_index(0, len(queries))
+        return replace_rows(rest, is_query, _clean_queries(queries.filter(is_query), rule))
     plain = pl.lit(decode(queries).str.replace_all(" ", "+", literal=True))
     pairs = [
         pl.lit(f"{name}=") + plain.str.extract(rf"(?i)(?:^|[&;]){pl.escape_regex(name)}=({_VALUE})(?:[&;]|$)")
         for name in sorted(rule.parameters)
     ]
-    if not pairs:
-        return pl.Series("query", [""]).new_from_index(0, len(queries))
     joined = pl.concat_str(pairs, separator="&", ignore_nulls=True)
     return pl.select(pl.when(joined != "").then("?" + joined).otherwise(pl.lit("")).alias("query")).to_series()
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 500_000
 # Besides the columns that become pseudonyms.
 _MORE = ("user_agent", "part_id")
+_LEAST_AGENT = 16
 
 
 class Check(NamedTuple):
@@ -160,6 +161,8 @@ def _list_identifiers(side: _Side) -> Iterator[tuple[str, pl.Series]]:
             if name in table.schema:
                 values = rows.select(pl.col(name).drop_nulls().unique()).collect().to_series()
                 is_none = values.str.strip_chars().is_in(["", "-"])
+                if name == "user_agent":  # `Ruby` is nobody's, and a word that may stand anywhere
+                    is_none |= values.str.len_bytes() < _LEAST_AGENT
                 if len(values):
                     yield name, values.filter(~is_none)
 

@@ -1,0 +1,107 @@
+"""What the privacy filter promises: of a sample day over New Year, a real log, and a pipeline with all its files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from m2cli.errors import ExitCode
+from m2cli.lake.scan import scan_lake
+from m2cli.privacy.fields import FIELDS
+from m2cli.privacy.ring import make_salt
+from m2cli.privacy.rule import PrivacyRule
+from m2cli.privacy.salts import FolderSalts
+from m2cli.runs.anonymize.lake import anonymize_lake
+from m2cli.runs.audit.lake import audit_lake
+from m2cli.runs.sessionize import SessionizeRule, sessionize
+from tests.cli.command import run_m2
+from tests.privacy.lakes import NOW, RULE, group_sizes, shapes
+
+SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
+
+
+@pytest.mark.parametrize(
+    "event_count",
+    [20_000, pytest.param(7_500_000, marks=pytest.mark.soak)],
+    ids=["250 visitors", "100,000 visitors"],
+)
+def test_a_sample_day_over_new_year(event_count: int, ring: Path, tmp_path: Path) -> None:
+    sampled = run_m2(
+        *("sample", "shop", "--events", str(event_count), "--start", "2025-12-31", "--days", "1"), folder=tmp_path
+    )
+    assert sampled.returncode == ExitCode.OK, sampled.stderr
+    lake, output = tmp_path / "lake", tmp_path / "anonymous"
+    sessionize([str(tmp_path / "shop" / "events")], lake, SessionizeRule(), now=NOW)
+    anonymize_lake(lake, output, RULE, FolderSalts(folder=ring))
+    assert group_sizes(output) == group_sizes(lake)
+    assert shapes(output) == shapes(lake)
+    years = scan_lake(output).visits.select(pl.col("start_time").dt.year().unique()).collect()
+    assert sorted(years.to_series()) == [2025, 2026]
+    checks = list(audit_lake(output, lake, salts=FolderSalts(folder=ring)))
+    assert [check for check in checks if check.is_well is False] == []
+
+
+def test_a_real_log(tmp_path: Path) -> None:
+    log = SHARED_DATA / "apache-combined-10k" / "apache_logs"
+    if not log.is_file():
+        pytest.skip(f"the material from outside is not here: {SHARED_DATA}")
+    make_salt(tmp_path / "salts", 2015)
+    salts = FolderSalts(folder=tmp_path / "salts")
+    lake, output = tmp_path / "lake", tmp_path / "anonymous"
+    sessionize([str(log)], lake, SessionizeRule(), now=NOW)
+    anonymize_lake(lake, output, PrivacyRule(paths=("/", "/blog/tags/{tag}", "/images/**")), salts)
+    checks = list(audit_lake(output, lake, salts=salts))
+    assert [check for check in checks if check.is_well is False] == []
+    before, after = (scan_lake(each).events.collect() for each in (lake, output))
+    for name in FIELDS:
+        if name in before.columns and name != "continues_visit_id":
+            assert after[name].n_unique() == before[name].n_unique()
+            assert after[name].null_count() == before[name].null_count()
+    assert after["url"].drop_nulls().str.contains("^/$|^/blog/tags/[^/]+$|^/images/[*]{2}$").all()
+
+
+def test_in_no_file_of_a_pipeline_is_its_salt_and_in_none_of_the_anonymous_side_an_identifier(tmp_path: Path) -> None:
+    """Logs, metrics, ledger, snapshot, Parquet metadata, and all that is printed."""
+    year = datetime.now(UTC).year
+    salts = ("--salts", "salts")
+    printed = [run_m2("salt", "new", str(year), *salts, folder=tmp_path)]
+    key = (tmp_path / "salts" / f"{year}.salt").read_bytes().strip()
+    (tmp_path / "logs").mkdir()
+    times = [datetime.now(UTC).replace(hour=0, minute=minute) for minute in range(20)]
+    lines = [
+        f'198.51.100.{n} - customer-{n:05d} [{time:%d/%b/%Y:%H:%M:%S %z}] "GET /?q=secret-search-{n} HTTP/1.1" 200 7 '
+        f'"https://mail.example/inbox/anna-{n}" "{AGENT}"\n'
+        for n, time in enumerate(times)
+    ]
+    (tmp_path / "logs" / "access.log").write_text("".join(lines))
+    (tmp_path / "shop.toml").write_text(
+        '[pipeline]\nname = "shop"\nlake = "lake"\nlog = "out/shop.log"\njson_log = "out/shop.ndjson"\n'
+        'metrics = "out/shop.prom"\n[[source]]\ntype = "access_log"\npaths = "logs/access.log"\n'
+        '[anonymize]\nlake = "anonymous"\nsalts = "salts"\n'
+    )
+    (tmp_path / "out").mkdir()
+    printed += [
+        run_m2("run", "shop.toml", "--flush", "--verbose", folder=tmp_path),
+        run_m2("check", "shop.toml", "--deep", folder=tmp_path),
+        run_m2("status", "shop.toml", folder=tmp_path),
+        run_m2("anonymize", "--lake", "lake", "-o", "more", "--verbose", *salts, folder=tmp_path),
+        run_m2("anonymize", "logs/access.log", "-o", "-", "--verbose", *salts, folder=tmp_path),
+        run_m2("audit", "--lake", "anonymous", "--against", "lake", "--verbose", *salts, folder=tmp_path),
+        run_m2("salt", "list", *salts, folder=tmp_path),
+    ]
+    assert [done.returncode for done in printed] == [ExitCode.OK] * len(printed), printed
+    assert all(key not in done.stdout + done.stderr for done in printed)
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "salts"]
+    assert len(files) > 15
+    assert all(key not in path.read_bytes() for path in files)
+    personal = [f"198.51.100.{n}".encode() for n in range(10, 20)] + [b"customer-000", b"secret-search", b"anna-"]
+    open_to_all = [path for path in files if path.parts[len(tmp_path.parts)] in {"anonymous", "more", "out"}]
+    assert open_to_all
+    for path in open_to_all:
+        content = path.read_bytes()
+        assert not any(text in content for text in personal), path
+    assert not any(text in printed[5].stdout for text in personal)  # what was piped
