@@ -11,7 +11,16 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from m2cli.errors import M2Error
-from m2cli.lake.layout import FILES, MANIFESTS, TABLES, UNFINISHED_SUFFIX, Table, kept_name
+from m2cli.lake.layout import (
+    FILES,
+    MANIFESTS,
+    PRIVATE,
+    PRIVATE_FOLDER,
+    TABLES,
+    UNFINISHED_SUFFIX,
+    Table,
+    kept_name,
+)
 from m2cli.lake.links import explain_unlinkable, remove_batch
 from m2cli.lake.swap import ignore_step, make_folder, sync_folder
 from m2cli.lake.write import LakeWriter, explain_unwritable
@@ -95,6 +104,8 @@ def prepare_lake(lake: Path) -> None:
         sync_folder(lake.parent)
         for folder in (FILES, MANIFESTS, *(PurePosixPath(table.name) for table in TABLES)):
             make_folder(lake / folder, lake)
+        for table in PRIVATE:
+            (lake / table.name).chmod(PRIVATE_FOLDER)
     _try_links(lake)
 
 

@@ -38,6 +38,10 @@ LATE = Table("late", LATE_SCHEMA)
 DUPLICATES = Table("duplicates", LAKE_EVENT_SCHEMA)
 REJECTS = Table("rejects", REJECT_SCHEMA)
 TABLES = (EVENTS, VISITS, LATE, DUPLICATES, REJECTS)
+# For their owner alone, whatever the umask: raw lines, and what no visit has taken in. Who may read the events of a
+# lake need not see these.
+PRIVATE = (LATE, DUPLICATES, REJECTS)
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
 # Of m2 itself; no reader by glob needs it.
 OWN_FOLDER = "_m2"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from m2cli.errors import UsageError
-from m2cli.lake.layout import OWN_NAMES, SNAPSHOT, has_ledger
+from m2cli.lake.layout import OWN_NAMES, PRIVATE, PRIVATE_FOLDER, SNAPSHOT, has_ledger
 from m2cli.lake.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
 from m2cli.lake.swap import clear_remains, hold_new_sibling, ignore_step, replace_folder, sync_folder
 from m2cli.lake.write import LakeWriter, explain_unwritable, m2_version
@@ -41,6 +41,9 @@ class StagedLake(LakeWriter):
         with explain_unwritable(self._target):
             write_snapshot(self.folder, snapshot)
             self._at("snapshot written")
+            for table in PRIVATE:
+                if (self.folder / table.name).is_dir():
+                    (self.folder / table.name).chmod(PRIVATE_FOLDER)
             for folder in (*(path for path in self.folder.rglob("*") if path.is_dir()), self.folder):
                 sync_folder(folder)
             self._at("folders synced")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from m2cli.events import LAKE_EVENT_SCHEMA, PAGE, PURCHASE, TIME, VISIT_SCHEMA
-from m2cli.lake.layout import TABLES, Table
+from m2cli.lake.layout import PRIVATE, TABLES, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +47,9 @@ OPEN_VIEWS = (OPEN_EVENTS.name, OPEN_VISITS.name)
 def define_views(lake: Path, snapshot: Snapshot) -> Iterator[str]:
     """Statements that make the views over the files of `snapshot`, each with its table's whole schema."""
     for table in TABLES:
-        yield f"CREATE VIEW {table.name} AS {_select_files(table, snapshot.paths(lake, table.name))}"
+        paths = snapshot.paths(lake, table.name)
+        selected = _select_files(table, paths) if _may_read(table, paths) else _refuse(table)
+        yield f"CREATE VIEW {table.name} AS {selected}"
     for name, query in _DERIVED.items():
         yield f"CREATE VIEW {name} AS {query}"
 
@@ -66,6 +69,23 @@ def _select_files(table: Table, paths: Sequence[Path]) -> str:
         options = "union_by_name=true, hive_partitioning=false"
         relation = f"({relation}) UNION ALL BY NAME (FROM read_parquet([{files}], {options}))"
     return f"SELECT * {_REPLACED.get(table.name, '')} FROM ({relation})"  # noqa: S608  # names of m2's own, quoted paths
+
+
+def _may_read(table: Table, paths: Sequence[Path]) -> bool:
+    """Whether the files may be read; of tables that are not private, and of lost files, who reads them says why not."""
+    try:
+        return table not in PRIVATE or all(os.access(path, os.R_OK) or not path.stat() for path in paths[-1:])
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+
+
+def _refuse(table: Table) -> str:
+    """A view that fails when it is asked, so that the others can be."""
+    columns = ", ".join(f'NULL::{_name_type(dtype)} AS "{name}"' for name, dtype in table.schema.items())
+    said = f"no right to read `{table.name}`: it is for the owner of the lake alone"
+    return f"SELECT {columns} WHERE error('{said}') IS NULL"
 
 
 def _name_type(dtype: PolarsDataType) -> str:

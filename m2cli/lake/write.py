@@ -27,6 +27,8 @@ from m2cli.lake.layout import (
     DUPLICATES,
     EVENTS,
     LATE,
+    PRIVATE,
+    PRIVATE_FILE,
     REJECTS,
     SCHEMA_VERSION,
     UNFINISHED_SUFFIX,
@@ -122,6 +124,9 @@ class LakeWriter:
         path = unfinished(self._path(str(place)))
         with explain_unwritable(self._named):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if table in PRIVATE:
+                path.touch(mode=PRIVATE_FILE)  # before there is anything in it
+                path.chmod(PRIVATE_FILE)
             _put_in_order(frame, table).write_parquet(
                 path,
                 compression="zstd",

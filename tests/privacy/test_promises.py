@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -17,8 +19,12 @@ from m2cli.privacy.salts import FolderSalts
 from m2cli.runs.anonymize.lake import anonymize_lake
 from m2cli.runs.audit.lake import audit_lake
 from m2cli.runs.sessionize import SessionizeRule, sessionize
-from tests.cli.command import run_m2
+from tests.cli.command import AS_ANYBODY, can_run, run_m2
 from tests.privacy.lakes import NOW, RULE, group_sizes, shapes
+from tests.privacy.test_expire import make_shop
+
+if TYPE_CHECKING:
+    import subprocess
 
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
@@ -105,3 +111,29 @@ def test_in_no_file_of_a_pipeline_is_its_salt_and_in_none_of_the_anonymous_side_
         content = path.read_bytes()
         assert not any(text in content for text in personal), path
     assert not any(text in printed[5].stdout for text in personal)  # what was piped
+
+
+def test_late_events_duplicates_rejects_and_what_is_open_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """And who may read the rest of the lake asks it as before."""
+    before = os.umask(0o022)
+    try:
+        shop = make_shop(tmp_path, batch_count=3)
+    finally:
+        os.umask(before)
+    for name in ("late", "duplicates", "rejects", "_m2/carried"):
+        assert (shop.lake / name).stat().st_mode & 0o777 == 0o700, name
+    for path in (shop.lake / "_m2" / "files").iterdir():
+        is_private = path.name.split(".")[1] in {"late", "duplicates", "rejects"}
+        assert path.stat().st_mode & 0o777 == (0o600 if is_private else 0o644), path.name
+    if os.geteuid() or not can_run(AS_ANYBODY, tmp_path):
+        pytest.skip("`setpriv` is not here, or not allowed to do this")
+    for path in [*shop.lake.rglob("*"), shop.lake]:
+        os.chown(path, 12345, 12345)
+
+    def ask(table: str) -> subprocess.CompletedProcess[bytes]:
+        return run_m2("query", f"SELECT count(*) FROM {table}", "--lake", "lake", folder=tmp_path, prefix=AS_ANYBODY)
+
+    assert ask("visits").returncode == ExitCode.OK
+    refused = ask("rejects")
+    assert refused.returncode != ExitCode.OK
+    assert b"no right to read `rejects`" in refused.stderr

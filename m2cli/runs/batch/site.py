@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from m2cli.errors import TooManyRejectsError, TooManyRejectsInBatchError, UnreadableSourceError, UsageError
 from m2cli.lake.batch import prepare_lake
-from m2cli.lake.layout import OWN_FOLDER, OWN_NAMES, SNAPSHOT
+from m2cli.lake.layout import OWN_FOLDER, OWN_NAMES, PRIVATE_FOLDER, SNAPSHOT
 from m2cli.lake.links import drop_files, hide_files, remove_batch, show_files
 from m2cli.lake.lists import LakeFile
 from m2cli.lake.publish import publish, rewrite
@@ -190,7 +190,7 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
         if not (own / LEDGER).exists():
             prepare_lake(lake)
         with explain_unwritable(lake):
-            (lake / CARRIED_FOLDER).mkdir(parents=True, exist_ok=True)
+            (lake / CARRIED_FOLDER).mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         if is_run:
             stack.enter_context(hold_lock(own / RUN_LOCK, f"the pipeline `{pipeline.name}`"))
         stack.enter_context(hold_lock(own / LAKE_LOCK, f"the lake `{lake}`", wait=wait))
