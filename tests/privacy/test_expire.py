@@ -12,6 +12,8 @@ from m2cli.commands.expire import find_date
 from m2cli.errors import ExitCode, UsageError
 from m2cli.lake.scan import scan_lake
 from m2cli.lake.snapshot import read_snapshot
+from m2cli.privacy.rule import PrivacyRule
+from m2cli.runs.anonymize.lake import anonymize_lake
 from m2cli.runs.check import check_pipeline
 from m2cli.runs.expire import ExpireFacts, ExpireRule, expire_lake, preview_expiry
 from m2cli.runs.query import query_lake
@@ -23,6 +25,8 @@ from tests.runs.rebuild.rebuilding import assert_whole, event_row, stroll
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from m2cli.privacy.salts import FolderSalts
 
 MINUTE = timedelta(minutes=1)
 # The shop's clock begins on 22 November 2026 at noon.
@@ -206,6 +210,12 @@ def test_a_lake_that_no_pipeline_writes_is_told_of(tmp_path: Path) -> None:
     lake = make_lake(tmp_path / "lake")
     with pytest.raises(UsageError, match="made at once"):
         expire_lake(lake, ExpireRule(before=SECOND), now=lambda: datetime.now(UTC))
+
+
+def test_a_pseudonymous_lake_does_not_expire(salts: FolderSalts, tmp_path: Path) -> None:
+    anonymize_lake(make_lake(tmp_path / "lake"), tmp_path / "anonymous", PrivacyRule(), salts)
+    with pytest.raises(UsageError, match="keeps what it has"):
+        expire_lake(tmp_path / "anonymous", ExpireRule(before=SECOND), now=lambda: datetime.now(UTC))
 
 
 @pytest.mark.parametrize(

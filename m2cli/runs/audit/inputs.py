@@ -15,6 +15,7 @@ from m2cli.privacy.urls import decode
 from m2cli.runs.intake import IntakeRule, open_input
 from m2cli.runs.progress import Tell, tell_nobody
 from m2cli.stages.distinct import code_values
+from m2cli.stages.secret_spans import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,10 @@ _SUSPECT = {
     "tokens (JWT)": r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
     "long numbers": r"(?:^|[^0-9])\+?[0-9]{9,}(?:[^0-9]|$)",
 }
+_REDACTED = "secrets, redacted already"
 _LOOKED_INTO = ("url", "referrer", "entity_id", "reason")
+_CAUGHT = "do not pass, unless the place they are in is named"
+_GONE = "are in no lake of m2"
 _SHOWN = 12  # names and patterns that are told; the rest is counted
 _PAIR = r"(?:^|[?&;])([^=&;?#]+)="
 _VARIABLE = re.compile(r".*[^a-z_.-].*|.{25,}", re.IGNORECASE)
@@ -74,7 +78,7 @@ class _Seen:
         self.values[name] = pl.concat([known, values.rename(name)]).unique()
         if name in _LOOKED_INTO:
             plain = decode(coded.values)
-            for kind, pattern in _SUSPECT.items():
+            for kind, pattern in {**_SUSPECT, _REDACTED: pl.escape_regex(REDACTED)}.items():
                 hits = plain.str.contains(pattern).fill_null(value=True).arg_true()
                 self.suspects[name, kind] += sum(counts.get(place, 0) for place in hits)
         if name in ("url", "referrer"):
@@ -123,7 +127,7 @@ def _tell_columns(seen: _Seen) -> list[Finding]:
 
 def _tell_texts(seen: _Seen) -> list[Finding]:
     told = [
-        Finding(f"{kind} in `{name}`", f"{count:,} rows", "do not pass, unless the place they are in is named")
+        Finding(f"{kind} in `{name}`", f"{count:,} rows", _GONE if kind == _REDACTED else _CAUGHT)
         for (name, kind), count in sorted(seen.suspects.items())
         if count
     ]

@@ -17,6 +17,7 @@ from m2cli.lake.snapshot import DamagedSnapshotError, read_head
 from m2cli.lake.write import explain_unwritable
 from m2cli.ledger import create_ledger, hold_lock, open_ledger
 from m2cli.runs.anonymize.batch import drop_twin, hold_twin, publish_twin
+from m2cli.runs.anonymize.record import read_record
 from m2cli.runs.batch.broker import Broker
 from m2cli.runs.batch.carry import CARRIED_FOLDER, sweep_carried
 from m2cli.runs.batch.report import report_batch
@@ -231,6 +232,8 @@ def open_lake_site(  # noqa: PLR0913  # how it tells and what it is told, by key
     own = lake / OWN_FOLDER
     if not (own / LEDGER).exists():
         read_head(lake)
+        if read_record(lake) is not None:
+            raise UsageError(f"`{lake}` is a pseudonymous lake, which keeps what it has; name the one it is made of")
         raise UsageError(
             f"`{lake}` is a lake that `m2 sessionize` made at once; only those of pipelines grow in pieces"
         )
