@@ -178,6 +178,12 @@ def test_a_year_that_is_destroyed_by_half_counts_as_destroyed_and_can_be_finishe
     ]
 
 
+def test_what_a_killed_making_has_left_goes_with_the_salt(folder: Path) -> None:
+    os.link(folder / "2026.salt", folder / ".2026.salt.00c0ffee.unfinished")
+    destroy_salt(folder, 2026, NOW)
+    assert [path.name for path in folder.iterdir()] == ["2026.destroyed"]
+
+
 def test_next_years_salt_is_missed_from_december_on(folder: Path) -> None:
     entries = list_ring(folder)
     assert warn_of_missing(entries, datetime(2026, 11, 30, tzinfo=UTC)) == []

@@ -140,36 +140,59 @@ class _Date:
             raise BrokenLakeError(self._lake, error) from error
 
     def _add_to(self, site: AnonymousSite) -> _Added:
-        known = site.read_visit_ids(self._date)
-        visits = scan_files(self._visits, VISITS).collect()
-        names = pseudonymize_values(visits["visit_id"], VISIT, visits["start_time"].dt.year(), self._rule, self._salts)
-        is_new = ~names.is_in(known["visit_id"].implode())
-        new = visits.filter(is_new).sort("start_time", maintain_order=True)
+        names = self._name_visits()
+        is_new = ~names["name"].is_in(site.read_visit_ids(self._date)["visit_id"].implode())
+        new = names.filter(is_new)
+        event_count = int(new["event_count"].sum())
         if new.height:
+            only = None if is_new.all() else new["visit_id"]
             with site.open_batch(self._W) as batch:
-                self._write_events(batch, None if is_new.all() else new["visit_id"], int(new["event_count"].sum()))
-                made = pseudonymize_visits(self._references.start_continued(new), self._rule, self._salts)
-                batch.write_visits(made)
-        return _Added(int(new["event_count"].sum()), new.height, visits.height - new.height)
+                self._write_events(batch, only, event_count)
+                self._write_visits(batch, only, new.height)
+        return _Added(event_count, new.height, names.height - new.height)
+
+    def _name_visits(self) -> pl.DataFrame:
+        """`visit_id`, the `name` it gets, and `event_count`, of all visits of the date."""
+        visits = scan_files(self._visits, VISITS).select("visit_id", "start_time", "event_count").collect()
+        years = visits["start_time"].dt.year()
+        names = pseudonymize_values(visits["visit_id"], VISIT, years, self._rule, self._salts)
+        return visits.select("visit_id", "event_count", name=names)
 
     def _write_events(self, batch: LakeBatch, only: pl.Series | None, expected_count: int) -> None:
         self._look_for_causes()
         written = 0
         for file, path in self._events:
             for whole in slice_visits(path, file.row_count):
-                events = whole if only is None else whole.filter(whole["visit_id"].is_in(only.implode()))
+                events = _choose(whole, only)
                 write_whole(batch, events, self._references, self._rule, self._salts)
                 written += events.height
         if written != expected_count:
             raise NotConservedError(f"the visits of {self._date} count {expected_count:,} events, not {written:,}")
 
+    def _write_visits(self, batch: LakeBatch, only: pl.Series | None, expected_count: int) -> None:
+        written = 0
+        for path in self._visits:
+            visits = _choose(scan_files([path], VISITS).collect(), only)
+            started = self._references.start_continued(visits)
+            batch.write_visits(pseudonymize_visits(started, self._rule, self._salts))
+            written += visits.height
+        if written != expected_count:
+            raise NotConservedError(f"{expected_count:,} visits of {self._date} are new, {written:,} were written")
+
     def _look_for_causes(self) -> None:
-        """Look for those causes that no visit of the date has."""
+        """Look for those causes that no visit in the effect's own file has."""
         if not self._references.has_other_years:
             return
-        rows = scan_files([path for _, path in self._events], EVENTS).select("event_id", "cause_id").collect()
-        causes = rows["cause_id"].drop_nulls().unique()
-        self._references.look_for_causes(causes.filter(~causes.is_in(rows["event_id"].implode())))
+        wanted = [pl.Series("cause_id", [], pl.String)]
+        for _, path in self._events:
+            rows = scan_files([path], EVENTS).select("event_id", "cause_id").collect()
+            causes = rows["cause_id"].drop_nulls().unique()
+            wanted.append(causes.filter(~causes.is_in(rows["event_id"].implode())))
+        self._references.look_for_causes(pl.concat(wanted).unique())
+
+
+def _choose(rows: pl.DataFrame, only: pl.Series | None) -> pl.DataFrame:
+    return rows if only is None else rows.filter(rows["visit_id"].is_in(only.implode()))
 
 
 def write_whole(
