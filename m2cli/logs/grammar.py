@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,43 +10,127 @@ import polars as pl
 
 from m2cli.logs.blocks import TOO_LONG
 from m2cli.logs.escapes import decode_columns
+from m2cli.logs.formats.kinds import Escape
+from m2cli.logs.formats.model import has_shifting_user
+from m2cli.logs.formats.patterns import escape_pattern
 from m2cli.logs.streams import DAMAGED, ENDS_EARLY
 
 if TYPE_CHECKING:
-    from m2cli.logs.formats import LogFormat
+    from m2cli.logs.formats.model import Field, LogFormat
 
 SHIFTED_USER = "the user is not followed by a time"
 
-_NEXT = " +"  # Jetty writes two spaces where the user is missing
-_ESCAPED = ("user", "request", "referrer", "user_agent")
+_INSIDE_QUOTES = {
+    Escape.NONE: ".*?",
+    Escape.DOUBLED_QUOTES: '(?:[^"]|"")*',
+}
+_ANY_INSIDE = r'(?:[^"\\]|\\.)*'
+# What a field is not likely to hold where it stands behind one: it ends there.
+_DELIMITERS = frozenset("|\t;,]")
+_WHOLE = "whole_line"
 
 
 @cache
 def line_pattern(log_format: LogFormat) -> str:
     """The pattern of a whole line of `log_format`, with a named group for each column."""
-    return f"(?s)^{_NEXT.join(_field_patterns(log_format))} *$"
+    pattern = "".join(
+        separator_pattern(log_format, piece.before) + piece_pattern(log_format, number)
+        for number, piece in enumerate(log_format.pieces)
+    )
+    line = f"{pattern}{separator_pattern(log_format, log_format.tail)} *"
+    return f"(?s)^{line}$" if find_anchor(log_format) != _WHOLE else f"(?s)^(?P<{_WHOLE}>{line})$"
 
 
-def _field_patterns(log_format: LogFormat) -> list[str]:
-    return [field.kind.pattern.replace("{name}", field.name) for field in log_format.fields]
+def find_anchor(log_format: LogFormat) -> str:
+    """A column that is never null where a line follows the grammar."""
+    sure = (each.columns[0] for each in log_format.fields if each.columns and not each.is_optional)
+    return next(sure, _WHOLE)
+
+
+def separator_pattern(log_format: LogFormat, text: str) -> str:
+    """The pattern of what stands between two fields."""
+    pattern = escape_pattern(text)
+    return re.sub(" +", " +", pattern) if log_format.is_lenient else pattern
+
+
+def piece_pattern(log_format: LogFormat, number: int) -> str:
+    """The pattern of the field at `number`, quotes and all."""
+    piece = log_format.pieces[number]
+    if not piece.is_quoted:
+        return _optional(end_where(piece.field.kind.pattern, log_format, number), piece.field)
+    if not piece.field.kind.is_free:
+        return f'"{_optional(_name(piece.field), piece.field)}"'
+    return f'"(?P<{piece.field.name}>{_INSIDE_QUOTES.get(piece.field.escape, _ANY_INSIDE)})"'
+
+
+def end_where(pattern: str, log_format: LogFormat, number: int) -> str:
+    """`pattern` of a kind for the field at `number`, which ends where the text behind it begins."""
+    following = log_format.pieces[number + 1] if number + 1 < len(log_format.pieces) else None
+    text = log_format.tail if following is None else following.before + ('"' if following.is_quoted else "")
+    if text[:1] in _DELIMITERS:
+        end = escape_pattern(text[0])
+        pattern = pattern.replace("[^ ]", f"[^ {end}]").replace(".*?", f"[^{end}]*")
+    return pattern.replace("{name}", log_format.pieces[number].field.name)
+
+
+def _name(field: Field) -> str:
+    return field.kind.pattern.replace("{name}", field.name)
+
+
+def _optional(pattern: str, field: Field) -> str:
+    return f"(?:{pattern}|-)" if field.is_optional else pattern
 
 
 @cache
-def _steps(log_format: LogFormat) -> list[tuple[str, str]]:
+def find_steps(log_format: LogFormat) -> list[tuple[str, str]]:
     """What a line has to match, one after the other, each with the reason of the reject if it does not."""
-    steps, prefix, separator = [], "(?s)^", ""
-    for field, pattern in zip(log_format.fields, _field_patterns(log_format), strict=True):
-        steps.append((f"{prefix}{separator}[^ ]", f"the line ends before the {field.label}"))
-        steps += [
-            (f"{prefix}{separator}{fault}", reason.format(label=field.label)) for fault, reason in field.kind.faults
-        ]
-        prefix, separator = prefix + separator + pattern, _NEXT
+    steps: list[tuple[str, str]] = []
+    prefix, previous = "(?s)^", "beginning"
+    for number, piece in enumerate(log_format.pieces):
+        label = piece.field.label
+        separator = separator_pattern(log_format, piece.before)
+        spaces, text = piece.before[: len(piece.before) - len(piece.before.lstrip(" "))], piece.before.strip(" ")
+        if spaces or not piece.before:
+            something = "[^ ]" if not piece.field.kind.is_text or piece.is_quoted else ""
+            steps.append(
+                (f"{prefix}{separator_pattern(log_format, spaces)}{something}", f"the line ends before the {label}")
+            )
+        if text:
+            steps.append((prefix + separator, f"there is no `{text}` before the {label}"))
+        here = prefix + separator
+        for fault, reason in _list_faults(log_format, number):
+            steps.append((here + fault, reason.replace("{label}", label).replace("{previous}", previous)))
+        prefix, previous = here + piece_pattern(log_format, number), label
+    if log_format.tail.strip():
+        last = f"there is no `{log_format.tail.strip()}` after the {previous}"
+        steps.append((prefix + separator_pattern(log_format, log_format.tail), last))
     return steps
 
 
+def _list_faults(log_format: LogFormat, number: int) -> list[tuple[str, str]]:
+    piece = log_format.pieces[number]
+    whole = piece_pattern(log_format, number)
+    if piece.is_quoted:
+        is_last = number + 1 == len(log_format.pieces)
+        behind = log_format.tail if is_last else log_format.pieces[number + 1].before
+        ends = separator_pattern(log_format, behind[:1]) or " "
+        closing = "" if piece.field.escape is Escape.NONE else f"(?:{ends}|$)"
+        return [
+            ('"', "the {label} is not opened by a quote"),
+            *(('"' + fault, reason) for fault, reason in piece.field.kind.faults if not piece.field.kind.is_free),
+            (whole, "the {label} is not closed by a quote"),
+            (whole + closing, "the {label} has a quote in it that is not escaped"),
+        ]
+    faults = piece.field.kind.faults
+    if piece.field.is_optional:
+        faults = tuple((f"(?:{fault}|-)", reason) for fault, reason in faults)
+    return [*faults, (whole, f"the {{label}} is not like a {piece.field.kind.type}")]
+
+
+@cache
 def reasons(log_format: LogFormat) -> list[str]:
     """All that can be said of a line that is none of `log_format`: few, so that they can be counted."""
-    ladder = [reason for _, reason in _steps(log_format)]
+    ladder = list(dict.fromkeys(reason for _, reason in find_steps(log_format)))
     return [*ladder, _goes_on(log_format), SHIFTED_USER, TOO_LONG, ENDS_EARLY, DAMAGED]
 
 
@@ -61,21 +146,29 @@ def split_exact(lines: pl.DataFrame, log_format: LogFormat) -> tuple[pl.DataFram
     """
     split = lines.with_columns(pl.col("line").str.extract_groups(line_pattern(log_format)).alias("_parts"))
     split = split.unnest("_parts")
-    is_line = pl.col("host").is_not_null()
-    is_shifted = is_line & pl.col("user").str.contains(" ", literal=True) & (pl.col("ident") != "-")
-    good = split.filter(is_line & ~is_shifted).drop("line", "line_number")
+    is_line = pl.col(find_anchor(log_format)).is_not_null()
+    is_shifted = is_line & _is_shifted(log_format)
+    good = split.filter(is_line & ~is_shifted).drop("line", "line_number", _WHOLE, strict=False)
     bad = pl.concat(
         [
-            split.filter(~is_line).select(*lines.columns, _find_reason(log_format)),
+            split.filter(~is_line).select(*lines.columns, find_reason(log_format)),
             split.filter(is_shifted).select(*lines.columns, pl.lit(SHIFTED_USER).alias("reason")),
         ]
     )
-    return decode_columns(good, [name for name in _ESCAPED if name in good.columns], "is_odd_text"), bad
+    return decode_columns(good, log_format.fields, "is_odd_text"), bad
 
 
-def _find_reason(log_format: LogFormat) -> pl.Expr:
+def _is_shifted(log_format: LogFormat) -> pl.Expr:
+    if not has_shifting_user(log_format):
+        return pl.lit(value=False)
+    (user,), (ident,) = log_format.find("user")[:1], log_format.find("ident")[:1]
+    return pl.col(user.name).str.contains(" ", literal=True) & (pl.col(ident.name) != "-")
+
+
+def find_reason(log_format: LogFormat) -> pl.Expr:
+    """`reason`: why a `line` that does not follow the grammar does not."""
     line = pl.col("line")
     reason = pl.lit(_goes_on(log_format))
-    for pattern, fault in reversed(_steps(log_format)):
+    for pattern, fault in reversed(find_steps(log_format)):
         reason = pl.when(~line.str.contains(pattern)).then(pl.lit(fault)).otherwise(reason)
     return reason.alias("reason")

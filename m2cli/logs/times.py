@@ -1,39 +1,234 @@
-"""The time of a log line: date, time of day and offset as the server wrote them, to UTC in microseconds."""
+"""The time of a log line: what the server wrote of it, in however many fields, to UTC in microseconds."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from m2cli.events import TIME
-from m2cli.logs.formats import CLOCK, DATE, MONTHS, ZONE
+from m2cli.logs.days import find_day, find_offset, names_a_clock, names_a_day
+from m2cli.logs.formats.kinds import CLOCK, DATE, DAY, MONTHS, ZONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from m2cli.logs.formats.model import Field, LogFormat
 
 _DIGITS = 0x0F0F000F0F000F0F
 """In the eight bytes of `10:05:03`, the bits that are the digits' values."""
+# Fields that say when it was, those to believe first: the time of the request, and else when it had been answered.
+MEANINGS = ("time", "original_time", "final_time", "end_time", "original_end_time", "final_end_time")
+_EPOCHS = {"s": "epoch", "ms": "epoch_ms", "us": "epoch_us"}
+_UNITS = {"epoch_us": 0, "epoch_ms": 3, "epoch": 6}
+"""Digits behind the point of which a microsecond is the last."""
+ANY = "any"
+"""A time of whatever shape, as JSON has it: ISO 8601, as Apache writes it, or a number since 1970."""
+_OF_CLOCK = frozenset({"clock", "rest", "fraction", "hour", "hour12", "half", "minute", "second"})
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class TimePlan(NamedTuple):
+    """Which columns say when a line was written: by the element of time, its column."""
+
+    elements: dict[str, str]
+
+    @property
+    def of_day(self) -> dict[str, str]:
+        """Those that say which day it was, and in which zone."""
+        return {element: column for element, column in self.elements.items() if element not in _OF_CLOCK}
+
+
+@cache
+def plan_time(log_format: LogFormat) -> TimePlan | None:
+    """Where `log_format` says when a line was written; None if it does not say it, or not to the second."""
+    for meaning in MEANINGS:
+        fields = log_format.find(meaning)
+        pooled: dict[str, str] = {}
+        for each in fields:
+            for element, column in _list_elements(each):
+                pooled.setdefault(element, column)
+        for each in fields:
+            if (plan := _choose(dict(_list_elements(each)))) and not each.is_optional:
+                return TimePlan(plan if len(plan) == 1 else _complete(plan, pooled))
+        if plan := _choose(pooled):
+            return TimePlan(plan)
+    return None
+
+
+def _complete(plan: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """`plan` with what other fields say of it: the fraction of the second, and the zone where it has none."""
+    has_zone = bool({"zone", "zone_name", "rest"} & set(plan))
+    wanted = {"fraction"} if has_zone else {"fraction", "zone", "zone_name"}
+    return plan | {name: column for name, column in others.items() if name in wanted and name not in plan}
+
+
+def _list_elements(field: Field) -> Iterator[tuple[str, str]]:
+    if field.kind.groups == ("",):
+        yield _EPOCHS.get(field.kind.unit, ANY), field.name
+    else:
+        yield from zip(field.kind.groups, field.columns, strict=True)
+
+
+def _choose(elements: dict[str, str]) -> dict[str, str] | None:
+    for name in (ANY, "epoch_us", "epoch_ms"):
+        if name in elements:
+            return {name: elements[name]}
+    names = set(elements)
+    if names_a_day(names) and names_a_clock(names):
+        return elements
+    return {"epoch": elements["epoch"]} if "epoch" in elements else None
+
+
+def parse_times(frame: pl.DataFrame, log_format: LogFormat) -> pl.Series:
+    """`event_time`: the UTC time of each row of `frame`, null where there is no such time.
+
+    Reads the columns that `plan_time` names; times without a zone are of the format's `time_zone`.
+    """
+    plan = plan_time(log_format)
+    if plan is None:
+        return pl.Series("event_time", [None], TIME).new_from_index(0, len(frame))
+    elements, zone = plan.elements, log_format.options.time_zone
+    if set(elements) == {"date", "clock", "zone"}:
+        columns = (pl.col(elements[name]).alias(name) for name in ("date", "clock", "zone"))
+        return parse_time(frame.select(columns))
+    epoch = next((name for name in _UNITS if name in elements and len(elements) == 1), None)
+    if epoch:
+        times = frame.select(_parse_epoch(pl.col(elements[epoch]), _UNITS[epoch])).to_series()
+    elif ANY in elements:
+        times = _parse_any(frame.get_column(elements[ANY]), zone)
+    else:
+        times = _parse_elements(frame, plan, zone)
+    return times.alias("event_time")
+
+
+def _parse_epoch(text: pl.Expr, digits: int) -> pl.Expr:
+    """A number since 1970 of which the last of `digits` behind the point is a microsecond."""
+    parts = text.str.splitn(".", 2).struct
+    whole, rest = parts.field("field_0"), parts.field("field_1").fill_null("")
+    number = pl.concat_str(whole, (rest + "000000").str.slice(0, digits)).cast(pl.Int64, strict=False)
+    time = number.cast(TIME)
+    return pl.when(time < _LATEST).then(time)
+
+
+def _parse_any(text: pl.Series, zone: str) -> pl.Series:
+    number = pl.when(text.str.contains(r"^[0-9]{1,19}(?:\.[0-9]+)?$")).then(text)
+    size = text.str.splitn(".", 2).struct.field("field_0").str.len_bytes()
+    epochs = [
+        pl.when(size.is_between(low, high)).then(_parse_epoch(number, digits))
+        for low, high, digits in ((1, 10, 6), (11, 13, 3), (14, 16, 0))
+    ]
+    nanos = pl.when(size.is_between(17, 19)).then(_parse_epoch(number.str.slice(0, 16), 0))
+    frame = pl.DataFrame({"text": text}).select(
+        pl.col("text").str.extract(rf"^({DAY})[T ]", 1).alias("day"),
+        pl.col("text").str.extract(rf"^\[?({DATE}):", 1).alias("date"),
+        pl.col("text").str.extract(rf"[T :]({CLOCK})(?:[.,+Z \]-]|$)", 1).alias("clock"),
+        pl.col("text")
+        .str.extract(r":[0-9]{2}((?:[.,][0-9]{1,9})? ?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)\]?$", 1)
+        .alias("rest"),
+    )
+    of_day, of_date = (TimePlan({name: name, "clock": "clock", "rest": "rest"}) for name in ("day", "date"))
+    return pl.select(
+        pl.coalesce(*epochs, nanos, _parse_elements(frame, of_day, zone), _parse_elements(frame, of_date, zone))
+    ).to_series()
+
+
+def _parse_elements(frame: pl.DataFrame, plan: TimePlan, zone: str) -> pl.Series:
+    if frame.is_empty():
+        return pl.Series([], dtype=TIME)
+    elements = plan.elements
+    texts = {element: frame.get_column(column) for element, column in plan.of_day.items()}
+    micros = pl.Series([0], dtype=pl.Duration("us")).new_from_index(0, len(frame))
+    if "rest" in elements:
+        rest = frame.get_column(elements["rest"])
+        texts["zone"] = rest.str.extract(r"(Z|[+-][0-9]{2}:?[0-9]{2})$", 1)
+        micros += _parse_fraction(rest.str.extract(r"^[.,]([0-9]+)", 1))
+    if "fraction" in elements:
+        micros += _parse_fraction(frame.get_column(elements["fraction"]))
+    days = _spread_days(pl.DataFrame(texts))
+    clock = (_parse_clock(_find_clock(frame, elements)) + micros).alias("clock")
+    return days.select(
+        pl.when(pl.col("offset").is_null())
+        .then(
+            (pl.col("midnight") + clock)
+            .dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+            .dt.convert_time_zone("UTC")
+        )
+        .otherwise((pl.col("midnight") + clock - pl.duration(minutes="offset")).dt.replace_time_zone("UTC"))
+    ).to_series()
+
+
+def _parse_fraction(digits: pl.Series) -> pl.Series:
+    number = (digits.fill_null("") + "000000").str.slice(0, 6).cast(pl.Int64, strict=False).fill_null(0)
+    return number.cast(pl.Duration("us"))
+
+
+def _spread_days(texts: pl.DataFrame) -> pl.DataFrame:
+    """`midnight` (of no zone) and `offset` (minutes, null where none is named) for each row of the elements `texts`.
+
+    A day lasts for many lines: it is found once where it changes, and once for each that is not another already.
+    """
+    starts = pl.any_horizontal(pl.all().ne_missing(pl.all().shift()))
+    is_first = texts.select(starts.alias("is_first")).to_series()
+    is_first[0] = True
+    changes = texts.filter(is_first)
+    distinct = changes.unique()
+    found = [_find_midnight(row) for row in distinct.iter_rows(named=True)]
+    midnights = pl.Series("midnight", [midnight for midnight, _ in found], dtype=pl.Datetime("us"))
+    days = distinct.hstack([midnights, pl.Series("offset", [offset for _, offset in found], dtype=pl.Int64)])
+    spread = changes.join(days, on=texts.columns, how="left", maintain_order="left", nulls_equal=True)
+    return spread.select("midnight", "offset")[is_first.cum_sum() - 1]
+
+
+def _find_midnight(row: dict[str, str | None]) -> tuple[datetime | None, int | None]:
+    elements = {name: text for name, text in row.items() if text is not None}
+    day: date | None = find_day(elements)
+    midnight = None if day is None else datetime(day.year, day.month, day.day)  # noqa: DTZ001 - the zone is its offset
+    return midnight, find_offset(elements)
+
+
+def _find_clock(frame: pl.DataFrame, elements: dict[str, str]) -> pl.DataFrame:
+    """`clock`, as `10:05:03`; null where it is none."""
+    if "clock" in elements:
+        clock = pl.col(elements["clock"])
+    else:
+        clock = pl.concat_str(
+            _find_hour(elements), pl.col(elements["minute"]), pl.col(elements["second"]), separator=":"
+        )
+    return frame.select(clock.alias("clock")).select(pl.when(pl.col("clock").str.contains(f"^{CLOCK}$")).then("clock"))
+
+
+def _find_hour(elements: dict[str, str]) -> pl.Expr:
+    if "hour" in elements:
+        return pl.col(elements["hour"]).str.strip_chars(" ").str.zfill(2)
+    hour = pl.col(elements["hour12"]).str.strip_chars(" ").cast(pl.Int64, strict=False) % 12
+    is_afternoon = pl.col(elements["half"]).str.to_lowercase().str.starts_with("p")
+    return (hour + 12 * is_afternoon.cast(pl.Int64)).cast(pl.String).str.zfill(2)
 
 
 def parse_time(frame: pl.DataFrame) -> pl.Series:
     """The UTC time of each row of `frame`, null where the calendar has no such day.
 
     Reads `date` (`17/May/2015`), `clock` (`10:05:03`) and `zone` (`-0130`), each of exactly that shape (see
-    `formats.py`). A second of 60 is the first of the next minute, as in POSIX.
+    `kinds.py`). A second of 60 is the first of the next minute, as in POSIX.
     """
     # To parse all 26 characters of every line costs 0.4 s a million. The date changes once a day, the offset
     # twice a year: both are parsed where they change, which leaves the clock, and 0.05 s a million.
-    date, zone = pl.col("date"), pl.col("zone")
-    is_first = ((date != date.shift()) | (zone != zone.shift())).fill_null(value=True)
+    date_, zone = pl.col("date"), pl.col("zone")
+    is_first = ((date_ != date_.shift()) | (zone != zone.shift())).fill_null(value=True)
     changes = frame.select(is_first.alias("is_first")).to_series()
-    midnights = frame.filter(changes).select(_parse_midnight(date, zone)).to_series()
+    midnights = frame.filter(changes).select(_parse_midnight(date_, zone)).to_series()
     if midnights.is_empty():
         return pl.Series("event_time", [], dtype=TIME)
     return (midnights.gather(changes.cum_sum() - 1) + _parse_clock(frame)).alias("event_time")
 
 
-def _parse_midnight(date: pl.Expr, zone: pl.Expr) -> pl.Expr:
+def _parse_midnight(date_: pl.Expr, zone: pl.Expr) -> pl.Expr:
     # %b knows the English names only, whatever the locale.
-    midnight = date.str.to_date("%d/%b/%Y", strict=False, cache=False).cast(TIME)
+    midnight = date_.str.to_date("%d/%b/%Y", strict=False, cache=False).cast(TIME)
     offset = pl.duration(hours=zone.str.slice(1, 2).cast(pl.Int64), minutes=zone.str.slice(3, 2).cast(pl.Int64))
     return pl.when(zone.str.starts_with("-")).then(midnight + offset).otherwise(midnight - offset)
 
@@ -59,8 +254,8 @@ def find_time(line: bytes) -> datetime | None:
     if not found:
         return None
     # `parse_time` takes 3 ms for one, and there may be thousands of files.
-    date, clock, zone = (part.decode() for part in found.groups())
-    day, month, year = date.split("/")
+    date_, clock, zone = (part.decode() for part in found.groups())
+    day, month, year = date_.split("/")
     try:
         minute = datetime.fromisoformat(f"{year}-{MONTHS.index(month) + 1:02}-{day}T{clock[:5]}{zone}")
     except ValueError:
