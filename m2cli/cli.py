@@ -37,6 +37,7 @@ VERBS = (
     Verb("salt", "Privacy", "Make, list, verify and destroy the salts of the years."),
     Verb("compact", "Care", "Make few files of a day's many small ones."),
     Verb("schema", "Care", "Keep the schemas of messages, and try new ones against them."),
+    Verb("formats", "Care", "List the log formats that m2 knows by name, or explain any format."),
     Verb("completion", "Help", "Print the script that completes m2's verbs and options in your shell."),
 )
 

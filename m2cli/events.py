@@ -101,10 +101,12 @@ PAGE, SHOW, SEEN, CLICK, PURCHASE = "page", "show", "seen", "click", "purchase"
 class Intake(NamedTuple):
     """One piece of input, read: what became events, what did not, and the count that they must add up to.
 
-    `read_count` lines or rows = events + rejects + `ignored_count` (blank lines, directives).
+    `read_count` lines or rows = events + rejects + `ignored_count` (blank lines, directives). `format_counts` is, for
+    lines of access logs, how many events were read by each format.
     """
 
     events: pl.DataFrame
     rejects: pl.DataFrame
     read_count: int
     ignored_count: int
+    format_counts: tuple[tuple[str, int], ...] = ()

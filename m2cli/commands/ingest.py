@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from m2cli.commands.clusters import cluster_options, make_kafka_rule
+from m2cli.commands.log_options import log_options
 from m2cli.commands.options import PATH, complete, console_options, max_rejects_option
-from m2cli.commands.words import describe_rejects, warn_of_faults
+from m2cli.commands.words import describe_formats, describe_rejects, warn_of_faults
 from m2cli.console import format_rate
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.process import open_stdout
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from m2cli.commands.log_options import LogOptions
     from m2cli.console import Console
     from m2cli.runs.intake import Tally
     from m2cli.runs.topics import TopicRule
@@ -38,18 +40,18 @@ def ingest() -> None:
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="DIR", help="The folder to make, or - for NDJSON on stdout."
 )
-@click.option(
-    "--log-format",
-    default="combined",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=complete("combined", "common"),
-    help="combined or common.",
-)
+@log_options
+@click.option("--time-zone", default="UTC", show_default=True, help="Zone of times that name none.")
 @max_rejects_option
 @console_options
-def access_log(
-    *, logs: tuple[str, ...], output: Path, log_format: str, max_rejects: RejectLimit | None, console: Console
+def access_log(  # noqa: PLR0913  # one parameter an option; they end in one rule
+    *,
+    logs: tuple[str, ...],
+    output: Path,
+    log_options: LogOptions,
+    time_zone: str,
+    max_rejects: RejectLimit | None,
+    console: Console,
 ) -> None:
     """Make events of access logs: DIR/events/*.parquet, and DIR/rejects/*.parquet for lines that are none.
 
@@ -60,13 +62,19 @@ def access_log(
     Examples:
       m2 ingest access-log /var/log/nginx/access.log* -o events
       cat access.log | m2 ingest access-log - -o - | head
+      m2 ingest access-log access.log -o events --log-format '%h %l %u %t "%r" %>s %b %D' --keep duration
+      m2 ingest access-log shop.log -o events --config /etc/nginx/nginx.conf --cookie session_id=SID
     """
     from m2cli.clock import elapsed_since, now, stopwatch
+    from m2cli.logs.formats.find import AUTO
     from m2cli.runs.ingest import IngestRule, ingest_logs
     from m2cli.runs.intake import IntakeRule
 
     start = stopwatch()
-    rule = IngestRule(intake=IntakeRule(log_format=log_format), max_rejects=max_rejects)
+    intake = IntakeRule(
+        log_format=log_options.find_layout(logs) or AUTO, fields=log_options.make_rule(time_zone), time_zone=time_zone
+    )
+    rule = IngestRule(intake=intake, max_rejects=max_rejects)
     stdout = open_stdout() if str(output) == "-" else None
     with console.progress() as tell:
         facts = ingest_logs(logs, stdout or output, rule, now=now(), tell=tell)
@@ -189,6 +197,7 @@ def _summarize(facts: Tally, output: Path, seconds: float, unit: str, console: C
     console.summarize(
         [
             ("events", f"{facts.event_count:,}" + (f" in {output}" if str(output) != "-" else "")),
+            *describe_formats(facts),
             ("rejects", describe_rejects(facts)),
             ("time", f"{seconds:.1f} s, {format_rate(facts.read_count / max(seconds, 1e-9), unit)}"),
         ]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from m2cli.commands.log_options import log_options
 from m2cli.commands.options import PATH, complete, console_options, duration_option, max_rejects_option
-from m2cli.commands.words import describe_rejects, share, warn_of_faults
+from m2cli.commands.words import describe_formats, describe_rejects, share, warn_of_faults
 from m2cli.console import format_rate
 from m2cli.errors import UsageError
 from m2cli.settings import RejectLimit, parse_mapping, parse_size
@@ -16,6 +17,7 @@ from m2cli.settings import RejectLimit, parse_mapping, parse_size
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from m2cli.commands.log_options import LogOptions
     from m2cli.console import Console
     from m2cli.runs.sessionize import SessionizeFacts
 
@@ -24,12 +26,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(allow_dash=True, readable=False), metavar="INPUT...")
 @click.option("-o", "--output", "lake", type=PATH, required=True, metavar="LAKE", help="The lake to make.")
 @click.option("--replace", is_flag=True, help="Replace the lake that is there, once the new one is whole.")
-@click.option(
-    "--log-format",
-    metavar="NAME",
-    shell_complete=complete("combined", "common"),
-    help="Format of access logs: combined (default), common.",
-)
+@log_options
 @click.option(
     "--map", "mapping", multiple=True, metavar="COLUMN=INPUT", help="An event's column and the input's that holds it."
 )
@@ -57,7 +54,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     inputs: tuple[str, ...],
     lake: Path,
     replace: bool,
-    log_format: str | None,
+    log_options: LogOptions,
     mapping: tuple[str, ...],
     time_zone: str,
     visitor: str,
@@ -90,7 +87,12 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     from m2cli.visits import VisitRule
 
     rule = run.SessionizeRule(
-        intake=IntakeRule(log_format=log_format, mapping=parse_mapping(mapping), time_zone=time_zone),
+        intake=IntakeRule(
+            log_format=log_options.find_layout(inputs),
+            fields=log_options.make_rule(time_zone),
+            mapping=parse_mapping(mapping),
+            time_zone=time_zone,
+        ),
         visitor=VisitorRule(by=visitor),
         enrichment=EnrichRule(country=CountryRule(database=country_db)),
         visit=VisitRule(inactivity=inactivity, max_duration=max_duration),
@@ -114,6 +116,7 @@ def _summarize(facts: SessionizeFacts, lake: Path, seconds: float) -> list[tuple
     lines = [
         ("events", f"{events:,}{_period(facts)}"),
         ("visits", f"{visits:,} of {facts.visitor_count:,} visitors, whole, in {lake}"),
+        *describe_formats(facts.tally),
         ("rejects", describe_rejects(facts.tally)),
         ("robots", f"{share(facts.robot_event_count, events)} of events"),
         ("orphans", _describe_orphans(facts)),

@@ -20,6 +20,16 @@ def describe_rejects(tally: Tally) -> str:
     return f"{read}; commonest: {reason} ({count:,})"
 
 
+def describe_formats(tally: Tally) -> list[tuple[str, str]]:
+    """Which formats logs were found to be of, and of several the share of each; nothing where one was named."""
+    shares = tally.shares
+    lines = [("format", text) for text in tally.detected]
+    if len(shares) > 1:
+        parts = ", ".join(f"{name} {share(count, tally.event_count)}" for name, count in shares)
+        lines.append(("formats", parts))
+    return lines
+
+
 def warn_of_faults(tally: Tally, console: Console) -> None:
     """Say what a summary's numbers may hide: nothing to read, nothing that fits, a compressed file without its end."""
     from m2cli.logs.streams import ENDS_EARLY

@@ -44,6 +44,7 @@ _OF_EVENT = frozenset(
     }
 )
 _ALWAYS = ("ident", "protocol")
+_FURTHER = "rest"  # what a format has that m2 does not know yet
 
 
 def assemble_events(parts: pl.DataFrame, log_format: LogFormat) -> pl.DataFrame:
@@ -104,27 +105,30 @@ def _split_requests(parts: pl.DataFrame, log_format: LogFormat) -> pl.DataFrame:
         if log_format.has_absolute_urls:
             url = pl.col("url").str.replace(_HTTPS_PORT, "${1}${2}").str.replace(_HTTP_PORT, "${1}${2}")
             split = split.with_columns(url)
-        return parts.hstack(split.select("method", "url", "protocol").rename(_REQUEST_NAMES))
+        parts = parts.hstack(split.select("method", "url", "protocol").rename(_REQUEST_NAMES))
     protocol = _first(log_format, "protocol")
-    unusual = pl.lit(None, pl.String) if protocol is None else pl.when(~protocol.is_in(USUAL_PROTOCOLS)).then(protocol)
-    method = _first(log_format, "method")
-    return parts.with_columns(
-        (pl.lit(None, pl.String) if method is None else method).alias("event method"),
-        _join_url(log_format).alias("event url"),
-        unusual.alias("unusual protocol"),
-    )
+    unusual = None if protocol is None else pl.when(~protocol.is_in(USUAL_PROTOCOLS)).then(protocol)
+    found = {
+        "event method": _first(log_format, "method"),
+        "event url": _join_url(log_format),
+        "unusual protocol": unusual,
+    }
+    if request is not None:  # whose word goes before that of the others
+        found = {name: pl.coalesce(name, value) for name, value in found.items() if value is not None}
+    none = pl.lit(None, pl.String)
+    return parts.with_columns((none if value is None else value).alias(name) for name, value in found.items())
 
 
 _REQUEST_NAMES = {"method": "event method", "url": "event url", "protocol": "unusual protocol"}
 
 
-def _join_url(log_format: LogFormat) -> pl.Expr:
+def _join_url(log_format: LogFormat) -> pl.Expr | None:
     url = _first(log_format, "url")
     if url is not None:
         return url
     path, query = _first(log_format, "path", "original_path", "final_path"), _first(log_format, "query")
     if path is None:
-        return pl.lit(None, pl.String)
+        return None
     if query is None:
         return path
     query = query.str.strip_prefix("?").fill_null("")  # Apache's %q has it
@@ -133,9 +137,11 @@ def _join_url(log_format: LogFormat) -> pl.Expr:
 
 def list_kept(log_format: LogFormat) -> list[str]:
     """The standard names of what `log_format` says beyond the event's own columns."""
-    own = _OF_EVENT | set(_ALWAYS)
+    used = [
+        each.meaning for meanings in (ADDRESSES, ("bytes", "bytes_sent")) for each in log_format.find(*meanings)[:1]
+    ]
     meanings = dict.fromkeys(each.meaning for each in log_format.fields)
-    return [name for name in meanings if name not in own]
+    return [name for name in meanings if name not in {*_OF_EVENT, *_ALWAYS, *used, _FURTHER}]
 
 
 def _name_attributes(log_format: LogFormat, extracts: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:

@@ -34,6 +34,8 @@ class Portion(NamedTuple):
     origin: Origin
     done: int
     lines_before: int | None = None
+    log_format: LogFormat | None = None
+    """Of its log, where that is not the format of all."""
 
 
 def bundle_portions(portions: Iterable[Portion], max_line_size: int) -> Iterator[list[Portion]]:
@@ -42,8 +44,9 @@ def bundle_portions(portions: Iterable[Portion], max_line_size: int) -> Iterator
     held_size = 0
     for portion in portions:
         size = len(portion.block.data)
-        is_small = _is_small(portion.block, min(_SMALL_SIZE, max_line_size))
-        if held and not (is_small and held_size + size <= _BUNDLE_SIZE):
+        can_be_bundled = portion.log_format is None or portion.log_format.can_be_bundled
+        is_small = can_be_bundled and _is_small(portion.block, min(_SMALL_SIZE, max_line_size))
+        if held and not (is_small and held_size + size <= _BUNDLE_SIZE and portion.log_format is held[0].log_format):
             yield held
             held, held_size = [], 0
         if is_small:
@@ -65,7 +68,8 @@ def parse_bundle(bundle: Sequence[Portion], log_format: LogFormat, *, max_line_s
 
     Line numbers of rejects count from the first line of their part if that is known, else from the bundle's.
     """
-    block, origin, _, lines_before = bundle[0]
+    block, origin, _, lines_before, own_format = bundle[0]
+    log_format = own_format or log_format
     place = Place(log_format, origin, block.position)
     if block.fault:
         return count_rejects_from(reject_line(block.data, place, block.fault), lines_before or 0)

@@ -83,6 +83,7 @@ _DECODERS = {
     Escape.PLUS: _Decoder(r"\+", lambda text: (text.replace("+", " "), True)),
     Escape.PLUS_PERCENT: _Decoder("[%+]", _decode_plus_percent),
     Escape.DOUBLE_PERCENT: _Decoder("%", _decode_double_percent),
+    Escape.ENCODED_PERCENT: _Decoder("%25", lambda text: (text.replace("%25", "%"), True)),
     Escape.DOUBLED_QUOTES: _Decoder('""', lambda text: (text.replace('""', '"'), True)),
 }
 OF_EXACT = frozenset({Escape.BACKSLASH, Escape.JSON, Escape.DOUBLED_QUOTES})

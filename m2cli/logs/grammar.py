@@ -138,6 +138,22 @@ def _goes_on(log_format: LogFormat) -> str:
     return f"the line goes on after the {log_format.fields[-1].label}"
 
 
+def match_exact(
+    lines: pl.DataFrame, log_format: LogFormat, *, with_shifted: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`lines` that follow the grammar, split as `split_exact` says, and the others as they are.
+
+    `with_shifted`: also lines that follow it only because the user may hold spaces.
+    """
+    split = lines.with_columns(pl.col("line").str.extract_groups(line_pattern(log_format)).alias("_parts"))
+    split = split.unnest("_parts")
+    is_line = split.select(
+        pl.col(find_anchor(log_format)).is_not_null() & (pl.lit(value=with_shifted) | ~is_shifted(log_format))
+    ).to_series()
+    good = split.filter(is_line).drop("line", "line_number", _WHOLE, strict=False)
+    return decode_columns(good, log_format.fields, "is_odd_text"), lines.filter(~is_line)
+
+
 def split_exact(lines: pl.DataFrame, log_format: LogFormat) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`lines` that follow the grammar of `log_format`, split into its columns, and those that do not.
 
@@ -147,18 +163,19 @@ def split_exact(lines: pl.DataFrame, log_format: LogFormat) -> tuple[pl.DataFram
     split = lines.with_columns(pl.col("line").str.extract_groups(line_pattern(log_format)).alias("_parts"))
     split = split.unnest("_parts")
     is_line = pl.col(find_anchor(log_format)).is_not_null()
-    is_shifted = is_line & _is_shifted(log_format)
-    good = split.filter(is_line & ~is_shifted).drop("line", "line_number", _WHOLE, strict=False)
+    shifted = is_line & is_shifted(log_format)
+    good = split.filter(is_line & ~shifted).drop("line", "line_number", _WHOLE, strict=False)
     bad = pl.concat(
         [
             split.filter(~is_line).select(*lines.columns, find_reason(log_format)),
-            split.filter(is_shifted).select(*lines.columns, pl.lit(SHIFTED_USER).alias("reason")),
+            split.filter(shifted).select(*lines.columns, pl.lit(SHIFTED_USER).alias("reason")),
         ]
     )
     return decode_columns(good, log_format.fields, "is_odd_text"), bad
 
 
-def _is_shifted(log_format: LogFormat) -> pl.Expr:
+def is_shifted(log_format: LogFormat) -> pl.Expr:
+    """Whether a line that was split has one word too many in front, taken for the beginning of the user."""
     if not has_shifting_user(log_format):
         return pl.lit(value=False)
     (user,), (ident,) = log_format.find("user")[:1], log_format.find("ident")[:1]

@@ -59,6 +59,19 @@ class FileInput:
         with self.open_text() as text:
             return check_encoding(find_first_line(text.pieces), self.name)
 
+    def read_head(self, size: int) -> bytes:
+        """The first `size` bytes of the text; less if there is less."""
+        head = b""
+        with self.open_text() as text:
+            try:
+                for piece in text.pieces:
+                    head += piece
+                    if len(head) >= size:
+                        break
+            except CutError:
+                pass  # reported when the file is read
+        return head
+
     def compare(self, other: FileInput) -> Likeness:
         """How this file's text is to that of `other`."""
         if self.path.samefile(other.path):
@@ -91,6 +104,12 @@ class PipeInput:
         with reading(self.name):
             self._rest = read_pieces(self._reader, _PIECE_SIZE)
             return check_encoding(find_first_line(self._hold()), self.name)
+
+    def read_head(self, size: int) -> bytes:
+        """The first `size` bytes of the text; less if there is less, or if that was enough to find the first line."""
+        if not self._held and not self._cut:
+            self.find_first_line()
+        return b"".join(self._held)[:size]
 
     def _hold(self) -> Iterator[bytes]:
         try:

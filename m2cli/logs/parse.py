@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA, Intake
-from m2cli.logs.assemble import assemble_events
 from m2cli.logs.blocks import KEPT_SIZE, TOO_LONG
 from m2cli.logs.escapes import escape_as_bytes
-from m2cli.logs.fast import split_fast
-from m2cli.logs.formats.kinds import NO_SUCH_TIME
-from m2cli.logs.grammar import split_exact
+from m2cli.logs.formats.model import Wrapper
 from m2cli.logs.lines import IS_IGNORED, cut_lines
-from m2cli.logs.times import parse_times
+from m2cli.logs.split import explain_left, read_lines
+from m2cli.logs.wrappers import NOT_WRAPPED, unwrap_lines
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,31 +52,49 @@ class Place(NamedTuple):
 def parse_block(data: bytes, place: Place, *, max_line_size: int) -> Intake:
     """The events and rejects of `data`, the whole lines at `place`.
 
-    `events` has `event_id`, `event_time`, `event_type`, `customer_id`, `ip`, `method`, `url`, `status`,
-    `bytes`, `source`, `part_id`, `position_in_source`, `arrival_time`; `user_agent` and `referrer` where the
-    format has them; and `attributes` where a line of the block has any (`ident`, an unusual `protocol`,
-    `encoding`). Rows are in the order of the lines. `rejects` has all of `REJECT_COLUMNS`; its line numbers
-    count from the block's first line.
+    `events` has `event_id`, `event_time`, `event_type`, `method`, `url`, `status`, `source`, `part_id`,
+    `position_in_source`, `arrival_time`; of `customer_id`, `session_id`, `ip`, `bytes`, `user_agent` and `referrer`
+    those that the format has; what its options ask for; and `attributes` where a line of the block has any (`ident`, an
+    unusual `protocol`, `encoding`, and what is kept). Rows are in the order of the lines. `rejects` has all of
+    `REJECT_COLUMNS`; its line numbers count from the block's first line.
     """
     log_format, origin, position = place
     lines = cut_lines(data, position)
-    line_count = len(lines)
+    line_count, whole = len(lines), lines
     faults = []
     if len(data) > max_line_size:
         is_long = _measure_lines(lines, position + len(data)) > max_line_size
         faults = [_fail(lines.filter(is_long).with_columns(pl.col("line").str.head(KEPT_SIZE)), TOO_LONG)]
         lines = lines.filter(~is_long)
-    taken, declined = split_fast(lines, log_format)
-    candidates = declined.filter(~IS_IGNORED)
-    exact, bad = split_exact(candidates, log_format)
-    parts = _merge(taken, exact)
-    parts = parts.with_columns(parse_times(parts, log_format))
-    is_dated = parts.get_column("event_time").is_not_null()
-    if not is_dated.all():
-        faults.append(_fail(lines.join(parts.filter(~is_dated), on="position_in_source", how="semi"), NO_SUCH_TIME))
-        parts = parts.filter(is_dated)
-    rejects = make_rejects(pl.concat([bad, *faults]).sort("line_number"), origin)
-    return Intake(_make_events(parts, log_format, origin), rejects, line_count, len(declined) - len(candidates))
+    bare = lines.clear()
+    if log_format.wrapper is not Wrapper.NONE:
+        lines, bare = unwrap_lines(lines, log_format.wrapper)
+        faults.append(_fail(bare.filter(~IS_IGNORED), NOT_WRAPPED[log_format.wrapper]))
+    read = read_lines(lines, log_format)
+    events, left, counts = [read.events], read.left, [(log_format.name, len(read.events))]
+    for other in log_format.others:
+        more = read_lines(left, other)
+        events.append(more.events)
+        left = more.left
+        counts.append((other.name, len(more.events)))
+    if not left.is_empty():
+        faults.append(explain_left(left, log_format, lines))
+    if log_format.wrapper is not Wrapper.NONE:
+        faults = [_as_they_were(fault, whole) for fault in faults]
+    ignored_count = read.ignored_count + len(bare.filter(IS_IGNORED))
+    rejects = pl.concat(faults).sort("line_number") if faults else _fail(whole.clear(), "")
+    return Intake(
+        _finish_events(events, origin), make_rejects(rejects, origin), line_count, ignored_count, tuple(counts)
+    )
+
+
+def _as_they_were(fault: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """The lines of `fault` as they stand in the file, wrapped."""
+    return (
+        fault.drop("line")
+        .join(lines.select("position_in_source", "line"), on="position_in_source")
+        .select(fault.columns)
+    )
 
 
 def reject_line(data: bytes, place: Place, reason: str) -> Intake:
@@ -108,18 +124,11 @@ def _fail(lines: pl.DataFrame, reason: str) -> pl.DataFrame:
     return lines.with_columns(pl.lit(reason).alias("reason"))
 
 
-def _merge(taken: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
-    if exact.is_empty():
-        return taken
-    # A third of the time of `merge_sorted`.
-    return pl.concat([taken, exact.select(taken.columns)]).sort("position_in_source")
-
-
-def _make_events(parts: pl.DataFrame, log_format: LogFormat, origin: Origin) -> pl.DataFrame:
-    named = parts.with_columns(
+def _finish_events(frames: list[pl.DataFrame], origin: Origin) -> pl.DataFrame:
+    events = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal").sort("position_in_source")
+    events = events.with_columns(
         name_events(pl.lit(f"{origin.part_id}-")), *origin.columns("source", "part_id", "arrival_time")
     )
-    events = assemble_events(named, log_format)
     return events.select(name for name in EVENT_SCHEMA if name in events.columns)
 
 

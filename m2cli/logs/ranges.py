@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from m2cli.errors import UnreadableSourceError
 from m2cli.logs.blocks import cut_blocks
 from m2cli.logs.bundles import Portion
+from m2cli.logs.delimited import follow_header
 from m2cli.logs.evidence import Digester, MarkCheck, cut_marks, feed_all
 from m2cli.logs.known import Mark, ReadRange
 from m2cli.logs.parse import Origin
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from m2cli.events import Intake
+    from m2cli.logs.formats import LogFormat
     from m2cli.logs.known import PlannedRange
     from m2cli.logs.look import OpenLog
     from m2cli.logs.read import LogRule
+
+_HEADER_BLOCK = 1 << 20
 
 
 class RangeLostError(UnreadableSourceError):
@@ -75,11 +79,15 @@ class RangeReader:
                 source=planned.source, part_id=planned.part_id, file=planned.path, arrival_time=planned.arrival_time
             )
             lines_before: int | None = planned.line_count
+            log_format = self._rule.log_format
+            if log_format.header is not None and planned.start:
+                log_format = _find_header(planned, log_format)
             with closing(self._read_range(planned)) as pieces:
                 for block in cut_blocks(pieces, self._rule.block_size, self._rule.max_line_size, planned.start):
                     read_size = block.position + len(block.data) - planned.start
-                    yield Portion(block, origin, done + read_size, lines_before)
+                    yield Portion(block, origin, done + read_size, lines_before, log_format)
                     lines_before = None
+                    log_format = follow_header(log_format, block.data)
             done += planned.end - planned.start
 
     def _read_range(self, planned: PlannedRange) -> Generator[bytes]:
@@ -113,6 +121,14 @@ class RangeReader:
         if not digester.is_done:
             raise RangeLostError(planned, "the file is shorter than it was")
         return tuple(digester.marks[len(before) :])
+
+
+def _find_header(planned: PlannedRange, log_format: LogFormat) -> LogFormat:
+    """`log_format` with the columns that hold where `planned` begins: what is before it is looked through again."""
+    with _open_range(planned) as log, suppress(CutError):
+        for block in cut_blocks(log.read_text(0, planned.start, _HEADER_BLOCK), _HEADER_BLOCK, planned.start):
+            log_format = follow_header(log_format, block.data)
+    return log_format
 
 
 def _open_range(planned: PlannedRange) -> OpenLog:

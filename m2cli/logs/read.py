@@ -6,13 +6,18 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from m2cli.errors import UsageError
 from m2cli.logs.blocks import cut_blocks
 from m2cli.logs.bundles import Portion, bundle_portions, count_lines, parse_bundle
-from m2cli.logs.formats import LogFormat, find_format
+from m2cli.logs.check import check_format
+from m2cli.logs.delimited import follow_header
+from m2cli.logs.detect import FALLBACK, HEAD_SIZE, Detection, detect_format
+from m2cli.logs.formats.find import AUTO, find_format
+from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.inputs import FileInput, PipeInput, open_input
 from m2cli.logs.parse import Origin, count_rejects_from
 from m2cli.logs.parts import Likeness, name_part, settle_parts
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from m2cli.events import Intake
+    from m2cli.logs.formats.model import LogFormat
 
 _BLOCKS_AT_A_TIME = 2
 
@@ -31,12 +37,16 @@ _BLOCKS_AT_A_TIME = 2
 class LogRule:
     """How access logs are read.
 
-    `format` is a row of the table of formats, or its name; `block_size` how many bytes of text are taken at a
-    time; a line of more than `max_line_size` bytes is a reject. Raises `UnknownNameError` for an unknown
-    format, `UsageError` for a size below 1.
+    `format` is one of the table of formats, its name, a layout of Apache's or nginx', several of these, one a line, or
+    `auto`: the format of each log by its first lines. `fields` is what is made of fields beyond the event's columns,
+    `block_size` how many bytes of text are taken at a time; a line of more than `max_line_size` bytes is a reject.
+
+    Raises `UnknownNameError` for an unknown format, `LayoutError` for a layout that is none, `UsageError` for a format
+    without a time, for fields that the format does not have and for a size below 1.
     """
 
     format: LogFormat | str = "combined"
+    fields: FieldRule = field(default_factory=FieldRule)
     block_size: int = 16 << 20  # half the system time of 32 MiB, and the work for each block does not show yet
     max_line_size: int = 16 << 20
 
@@ -44,13 +54,24 @@ class LogRule:
         for name in ("block_size", "max_line_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"`{name}` is {getattr(self, name)}; it has to be at least 1 byte")
-        if isinstance(self.format, str):
-            find_format(self.format)
+        if not self.is_auto:
+            check_format(self.log_format)
 
     @property
+    def is_auto(self) -> bool:
+        """Whether the format is that of the first lines."""
+        return self.format == AUTO
+
+    @cached_property
     def log_format(self) -> LogFormat:
-        """The format itself."""
-        return find_format(self.format) if isinstance(self.format, str) else self.format
+        """The format itself; where it is told by the first lines, the one of a log without any."""
+        if not isinstance(self.format, str):
+            return self.dress(self.format)
+        return self.dress(find_format(FALLBACK if self.is_auto else self.format))
+
+    def dress(self, log_format: LogFormat) -> LogFormat:
+        """`log_format`, read as `fields` says."""
+        return log_format if self.fields == FieldRule() else log_format.with_options(self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +80,8 @@ class LogPart:
 
     file: FileInput | PipeInput
     origin: Origin
+    log_format: LogFormat
+    detection: Detection | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +97,16 @@ class AccessLog:
     passed_over: tuple[str, ...]
     total_size: int
     rule: LogRule
+
+    def describe_detections(self) -> tuple[str, ...]:
+        """What the first lines said of the format, for a person; of which logs, if it is not the same of all."""
+        said: dict[str, list[str]] = {}
+        for part in self.parts:
+            if part.detection and part.detection.line_count:
+                said.setdefault(part.detection.describe(), []).append(part.file.name)
+        if len(said) <= 1:
+            return tuple(said)
+        return tuple(f"{text}, in {_name_files(names)}" for text, names in said.items())
 
     def read(self, tell: Callable[[int], None] | None = None) -> Iterator[Intake]:
         """The events and rejects of all parts, a block or many small parts at a time; columns as of `parse_block`.
@@ -91,11 +124,17 @@ class AccessLog:
         done = 0
         for part in self.parts:
             lines_before: int | None = 0
+            log_format = part.log_format
             with part.file.open_text(self.rule.block_size) as text:
                 for block in cut_blocks(text.pieces, self.rule.block_size, self.rule.max_line_size):
-                    yield Portion(block, part.origin, done + text.reader.read_size, lines_before)
+                    yield Portion(block, part.origin, done + text.reader.read_size, lines_before, log_format)
                     lines_before = None
+                    log_format = follow_header(log_format, block.data)
                 done += text.reader.read_size
+
+
+def _name_files(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 class ReadPortions(NamedTuple):
@@ -153,9 +192,11 @@ def open_access_log(inputs: Sequence[Path] | BinaryIO, rule: LogRule, *, arrival
     files = _open_inputs(inputs)
     names = [name_part(file.find_first_line() or b"") for file in files]
     settled = settle_parts(names, lambda one, other: _compare(files, one, other))
+    find = _make_finder(rule)
     parts = [
         LogPart(
             file=file,
+            **find(file)._asdict(),
             origin=Origin(
                 source=file.source,
                 part_id=place.part_id,
@@ -172,6 +213,26 @@ def open_access_log(inputs: Sequence[Path] | BinaryIO, rule: LogRule, *, arrival
         total_size=sum(part.file.size for part in parts),
         rule=rule,
     )
+
+
+class _OfPart(NamedTuple):
+    log_format: LogFormat
+    detection: Detection | None = None
+
+
+def _make_finder(rule: LogRule) -> Callable[[FileInput | PipeInput], _OfPart]:
+    dressed: dict[LogFormat, LogFormat] = {}
+
+    def find(file: FileInput | PipeInput) -> _OfPart:
+        if not rule.is_auto:
+            return _OfPart(rule.log_format)
+        detection = detect_format(file.read_head(HEAD_SIZE))
+        if detection.log_format not in dressed:
+            dressed[detection.log_format] = rule.dress(detection.log_format)
+            check_format(dressed[detection.log_format])
+        return _OfPart(dressed[detection.log_format], detection)
+
+    return find
 
 
 def _open_inputs(inputs: Sequence[Path] | BinaryIO) -> list[FileInput | PipeInput]:

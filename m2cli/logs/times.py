@@ -12,6 +12,7 @@ import polars as pl
 from m2cli.events import TIME
 from m2cli.logs.days import find_day, find_offset, names_a_clock, names_a_day
 from m2cli.logs.formats.kinds import CLOCK, DATE, DAY, MONTHS, ZONE
+from m2cli.logs.values import null_if_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,8 @@ def parse_times(frame: pl.DataFrame, log_format: LogFormat) -> pl.Series:
     if epoch:
         times = frame.select(_parse_epoch(pl.col(elements[epoch]), _UNITS[epoch])).to_series()
     elif ANY in elements:
-        times = _parse_any(frame.get_column(elements[ANY]), zone)
+        texts = [null_if_none(each.name) for each in log_format.find(*MEANINGS)]
+        times = _parse_any(frame.select(pl.coalesce(texts).alias(ANY)).to_series(), zone)
     else:
         times = _parse_elements(frame, plan, zone)
     return times.alias("event_time")
@@ -245,19 +247,31 @@ def _parse_clock(frame: pl.DataFrame) -> pl.Series:
     return pairs.select(micros.cast(pl.Duration("us"))).to_series()
 
 
-_STAMP = re.compile(rf"\[({DATE}):({CLOCK}) ({ZONE})\]".encode())
+_STAMP = re.compile(rf"\[({DATE}):({CLOCK})(?:\.[0-9]{{3}})?(?: ({ZONE}))?\]".encode())
+_ISO_STAMP = re.compile(rf"({DAY})[T \t]({CLOCK})(?:[.,][0-9]+)? ?([+-][0-9]{{2}}:?[0-9]{{2}})?".encode())
+_EPOCH_STAMP = re.compile(rb'(?:^"?|"(?:ts|msec|time|timestamp)" ?: ?"?)([1-9][0-9]{9})(?![0-9]{1,2}[^0-9])')
 
 
 def find_time(line: bytes) -> datetime | None:
-    """The UTC time that is in brackets anywhere in `line`; None if there is none."""
-    found = _STAMP.search(line)
-    if not found:
-        return None
-    # `parse_time` takes 3 ms for one, and there may be thousands of files.
-    date_, clock, zone = (part.decode() for part in found.groups())
-    day, month, year = date_.split("/")
+    """The UTC time to the second that is anywhere in `line`, whatever its format; None if there is none.
+
+    In brackets as Apache writes it, else as in ISO 8601, else in seconds since 1970; of no zone means UTC.
+    """
+    # `parse_times` takes 3 ms for one, and there may be thousands of files.
     try:
-        minute = datetime.fromisoformat(f"{year}-{MONTHS.index(month) + 1:02}-{day}T{clock[:5]}{zone}")
-    except ValueError:
-        return None
+        if found := _STAMP.search(line):
+            day, month, year = found[1].decode().split("/")
+            return _find_instant(f"{year}-{MONTHS.index(month) + 1:02}-{day}", found)
+        if found := _ISO_STAMP.search(line):
+            return _find_instant(found[1].decode(), found)
+        if found := _EPOCH_STAMP.search(line):
+            return datetime.fromtimestamp(int(found[1]), UTC)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _find_instant(day: str, found: re.Match[bytes]) -> datetime:
+    clock, zone = found[2].decode(), (found[3] or b"+0000").decode()
+    minute = datetime.fromisoformat(f"{day}T{clock[:5]}{zone}")
     return (minute + timedelta(seconds=int(clock[6:]))).astimezone(UTC)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from m2cli.logs.formats.kinds import ADDRESS_OR_PORT
+
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import Field
 
@@ -26,6 +28,11 @@ def read_value(field: Field, none: tuple[str, ...] = ()) -> pl.Expr:
         return pl.when(text != "").then(text)
     if field.kind.type == "duration":
         return _seconds(pl.col(field.name), field.kind.unit)
+    if field.kind is ADDRESS_OR_PORT:
+        text = null_if_none(field.name)
+        return pl.coalesce(
+            text.str.extract(r"^\[([^\]]+)\](?::[0-9]+)?$", 1), text.str.extract(r"^([^:]+):[0-9]+$", 1), text
+        )
     return null_if_none(field.name, *none)
 
 

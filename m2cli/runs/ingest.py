@@ -41,18 +41,23 @@ def ingest_logs(
     whole, or not at all. Raises `UsageError` for a folder that is not empty, `UnreachableError` for what cannot be
     read or written, `TooManyRejectsError` above `max_rejects` (of a stream, after it was written).
     """
-    return write_pieces(open_input(logs, rule.intake, now=now, tell=tell).pieces, output, rule.max_rejects)
+    reading = open_input(logs, rule.intake, now=now, tell=tell)
+    return write_pieces(reading.pieces, output, rule.max_rejects, Tally(detected=list(reading.detected)))
 
 
-def write_pieces(pieces: Iterable[Intake], output: Path | IO[bytes], max_rejects: RejectLimit | None) -> Tally:
-    """Write what was read to `output`, as `ingest_logs` does, whose errors are raised; return the counts."""
+def write_pieces(
+    pieces: Iterable[Intake], output: Path | IO[bytes], max_rejects: RejectLimit | None, tally: Tally | None = None
+) -> Tally:
+    """Write what was read to `output`, as `ingest_logs` does, whose errors are raised; return the counts in `tally`."""
+    tally = Tally() if tally is None else tally
     if not isinstance(output, Path):
-        return _write_stream(pieces, output, max_rejects)
-    return _write_folder(pieces, output, max_rejects)
+        return _write_stream(pieces, output, max_rejects, tally)
+    return _write_folder(pieces, output, max_rejects, tally)
 
 
-def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], max_rejects: RejectLimit | None) -> Tally:
-    tally = Tally()
+def _write_stream(
+    pieces: Iterable[Intake], stream: IO[bytes], max_rejects: RejectLimit | None, tally: Tally
+) -> Tally:
     for piece in pieces:
         whole_row = [name for name in EVENT_SCHEMA if name in piece.events.columns]
         # Through a buffer: a pipe that nobody reads any more must fail as Python's own, which is quiet.
@@ -65,8 +70,7 @@ def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], max_rejects: Reje
     return tally
 
 
-def _write_folder(pieces: Iterable[Intake], target: Path, max_rejects: RejectLimit | None) -> Tally:
-    tally = Tally()
+def _write_folder(pieces: Iterable[Intake], target: Path, max_rejects: RejectLimit | None, tally: Tally) -> Tally:
     with explain_unwritable(target):
         _refuse(target)
         target.resolve().parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,9 @@ from m2cli.errors import NotConservedError, TooManyRejectsError, UnreadableSourc
 from m2cli.files.find import PACKED_SUFFIXES, PARQUET_MAGIC, SUFFIXES, examine_pipe, list_event_files, printable
 from m2cli.files.paths import expand_glob, list_files
 from m2cli.files.read import FileRule, find_files, read_event_files
+from m2cli.logs.detect import HEAD_SIZE, is_json_log
+from m2cli.logs.formats.find import AUTO
+from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.read import AccessLog, LogRule, open_access_log
 from m2cli.logs.streams import CountingReader
 from m2cli.runs.progress import Step, Tell, tell_nobody
@@ -45,7 +48,9 @@ class IntakeRule:
     """How input is read."""
 
     log_format: str | None = None
-    """The format of access logs, which then all inputs are; None: combined, event files told by their content."""
+    """The format of access logs, which then all inputs are; None: each input is told by its content."""
+    fields: FieldRule = field(default_factory=FieldRule)
+    """For access logs: what is made of fields beyond the event's own columns."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """For event files: the event's column, and the input's that holds it."""
     time_zone: str = "UTC"
@@ -69,6 +74,15 @@ class Tally:
     """Blank lines and directives."""
     reasons: Counter[str] = field(default_factory=Counter)
     """How many rejects for each reason."""
+    formats: Counter[str] = field(default_factory=Counter)
+    """How many lines of access logs each format had."""
+    detected: list[str] = field(default_factory=list)
+    """What the first lines said of the format, log by log; the same of several logs once."""
+
+    @property
+    def shares(self) -> list[tuple[str, int]]:
+        """Each format that had any line with how many, the commonest first."""
+        return [(name, count) for name, count in self.formats.most_common() if count]
 
     @property
     def reject_count(self) -> int:
@@ -83,6 +97,7 @@ class Tally:
         self.read_count += piece.read_count
         self.event_count += piece.events.height
         self.ignored_count += piece.ignored_count
+        self.formats.update(dict(_sum_counts(piece.format_counts)))
         self._count_reasons(piece.rejects)
 
     def reject(self, rejects: pl.DataFrame) -> None:
@@ -104,6 +119,13 @@ class Tally:
             raise TooManyRejectsError(self.reject_count, self.read_count, str(limit), self.commonest)
 
 
+def _sum_counts(counts: Sequence[tuple[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for name, count in counts:
+        total[name] += count
+    return total
+
+
 class Reading(NamedTuple):
     """Input that is open: its pieces, and what is known of it before it is read."""
 
@@ -114,6 +136,8 @@ class Reading(NamedTuple):
     """Whether every event will be a line of an access log."""
     paths: tuple[Path, ...]
     """Where the input lies, in full, but for stdin."""
+    detected: tuple[str, ...] = ()
+    """What the first lines of logs said of their format."""
 
 
 class _Parted(NamedTuple):
@@ -131,12 +155,13 @@ def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: 
     An input is a file, a folder of event files or of access logs, a glob, or - for stdin. Raises at once
     `UnreadableSourceError` for what is not there or may not be read, `UsageError` for a rule that does not fit.
     """
-    parted = _part_inputs(inputs, is_all_logs=rule.log_format is not None)
+    parted = _part_inputs(inputs, is_all_logs=rule.log_format is not None, is_mapped=bool(rule.mapping))
     has_files = bool(parted.files) or parted.is_stdin_events
     if rule.mapping and not has_files:
         raise UsageError("`--map` is for event files, and all inputs are access logs")
     pieces: list[Iterator[Intake]] = []
     passed_over: tuple[str, ...] = ()
+    detected: tuple[str, ...] = ()
     paths = [Path(log).resolve() for log in parted.logs]
     file_rule = FileRule(
         mapping=rule.mapping,
@@ -146,7 +171,7 @@ def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: 
     )
     if parted.logs or (parted.stdin and not parted.is_stdin_events):
         log = _open_logs(parted, rule, now)
-        passed_over = log.passed_over
+        passed_over, detected = log.passed_over, log.describe_detections()
         pieces.append(log.read(lambda done: tell(Step("reading", done, log.total_size or None, "bytes"))))
     if parted.files:
         found = find_files(parted.files)
@@ -156,7 +181,8 @@ def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: 
         pieces.append(_tell_events(read_event_files(found, file_rule, arrival_time=now), tell))
     if parted.stdin and parted.is_stdin_events:
         pieces.append(_tell_events(_read_piped_events(parted.stdin, file_rule, now), tell))
-    return Reading(_redact(chain.from_iterable(pieces), rule.redaction), passed_over, not has_files, tuple(paths))
+    redacted = _redact(chain.from_iterable(pieces), rule.redaction)
+    return Reading(redacted, passed_over, not has_files, tuple(paths), detected)
 
 
 def _redact(pieces: Iterator[Intake], rule: RedactionRule) -> Iterator[Intake]:
@@ -173,7 +199,7 @@ def _tell_events(pieces: Iterator[Intake], tell: Tell) -> Iterator[Intake]:
 
 
 def _open_logs(parted: _Parted, rule: IntakeRule, now: datetime) -> AccessLog:
-    log_rule = LogRule(format=rule.log_format or "combined", block_size=rule.bound(LogRule.block_size))
+    log_rule = LogRule(format=rule.log_format or AUTO, fields=rule.fields, block_size=rule.bound(LogRule.block_size))
     if parted.stdin and not parted.is_stdin_events:
         if parted.logs:
             raise UsageError(STDIN_ALONE)
@@ -190,20 +216,24 @@ def _read_piped_events(stdin: CountingReader, rule: FileRule, now: datetime) -> 
         yield from read_event_files([examine_pipe(Path(spool.name), STDIN, now)], rule, arrival_time=now)
 
 
-def _part_inputs(inputs: Sequence[str], *, is_all_logs: bool) -> _Parted:
+def _part_inputs(inputs: Sequence[str], *, is_all_logs: bool, is_mapped: bool) -> _Parted:
     """Access logs and event files apart; a glob that no shell has expanded is expanded here, and a folder is."""
     logs: list[str] = []
     files: list[str] = []
     for name in inputs:
         for path in _expand(name) if name != STDIN else ():
             of_folder = _list_folder(Path(path), is_all_logs=is_all_logs) if Path(path).is_dir() else None
-            is_file = of_folder.is_events if of_folder else not is_all_logs and holds_events(Path(path))
+            is_file = (
+                of_folder.is_events if of_folder else not is_all_logs and holds_events(Path(path), is_mapped=is_mapped)
+            )
             (files if is_file else logs).extend(of_folder.files if of_folder else [path])
     if inputs.count(STDIN) > 1:
         raise UsageError(STDIN_ALONE)
     stdin = _open_stdin() if STDIN in inputs else None
     with _reading_stdin():
         is_stdin_events = stdin is not None and not is_all_logs and _is_events(stdin.peek(HEAD_BYTES))
+        if is_stdin_events and stdin and not is_mapped and stdin.peek(1) == b"{":
+            is_stdin_events = not is_json_log(stdin.peek(HEAD_SIZE))
     return _Parted(logs, files, stdin, is_stdin_events)
 
 
@@ -240,8 +270,15 @@ def _reading_stdin() -> Iterator[None]:
         raise UnreadableSourceError(STDIN, error.strerror or str(error)) from error
 
 
-def holds_events(path: Path) -> bool:
-    """Whether `path` is a file of events, by its name, else by its first bytes; a log if neither says."""
+def holds_events(path: Path, *, is_mapped: bool = False) -> bool:
+    """Whether `path` is a file of events, by its name, else by its first bytes; a log if neither says.
+
+    JSON lines that are those of a server's access log are a log, unless they are mapped to an event's columns.
+    """
+    if not is_mapped and path.is_file() and os.access(path, os.R_OK):
+        with path.open("rb") as file:
+            if file.read(1) == b"{" and is_json_log(b"{" + file.read(HEAD_SIZE)):
+                return False
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED_SUFFIXES]
     if suffixes and suffixes[-1] in SUFFIXES:
         return True

@@ -124,7 +124,7 @@ def _bound(intake: IntakeRule, memory: int) -> IntakeRule:
 
 
 def _take_in(reading: Reading, rule: SessionizeRule, spill: Spill, staged: StagedLake) -> _Taken:
-    tally, last = Tally(), None
+    tally, last = Tally(detected=list(reading.detected)), None
     rejects: list[pl.DataFrame] = []
     spill.add(assign_visitors(pl.DataFrame(schema=_NEEDED), rule.visitor).events)
     for piece in reading.pieces:

@@ -33,6 +33,7 @@ class Escape(Enum):
     PLUS = "a plus for a space"
     PLUS_PERCENT = "%hh, and a plus for a space"
     DOUBLE_PERCENT = "%25hh, twice encoded"
+    ENCODED_PERCENT = "%25 for a per cent sign"
     DOUBLED_QUOTES = "a quote twice"
 
 
@@ -180,6 +181,8 @@ ADDRESS_PORT = Kind(
     r"(?P<{name}_address>\[[^ \]]*\]|[^ ]+?)(?::(?P<{name}_port>[0-9]{1,5}))?",
     groups=("address", "port"),
 )
+# Of version 4 with a port, of version 6 without one or in brackets: what Go makes of a connection.
+ADDRESS_OR_PORT = Kind("address, perhaps with a port", "(?P<{name}>[^ ]+)")
 REQUEST = Kind("request line", "(?P<{name}>.*?)", "(?P<{name}>[^ ]+?)", is_text=True, may_hold_spaces=True)
 PATH = Kind("path", "(?P<{name}>[^?]*?)", "(?P<{name}>[^ ?]*?)", may_hold_spaces=True)
 QUERY = Kind("query", r"(?P<{name}>(?:\?.*?)?)", r"(?P<{name}>(?:\?[^ ]*?)?)", may_hold_spaces=True)
@@ -189,3 +192,56 @@ PROTOCOL = Kind("protocol", "(?P<{name}>[^ ]+)")
 SIGN = Kind("sign", "(?P<{name}>[^ ])", width=1, slices=(("", 0, 1),))
 # nginx lists upstream servers with ", ", and groups of them with " : ", where one was asked after another.
 LIST = Kind("list", "(?P<{name}>[^ ]+(?: : [^ ]+|, ?[^ ]+)*?)", "(?P<{name}>[^ ,]+)", may_hold_spaces=True)
+# Whatever stands behind the fields that a format has had for long: some get new ones every few years.
+REST = Kind("further fields", "(?P<{name}>(?: .*)?)", may_hold_spaces=True)
+# HAProxy's captured headers, of the request and of the response, each list only if there is one to capture.
+CAPTURES = Kind("captured headers", r"(?P<{name}>(?:\{[^}]*\} ){0,2})", may_hold_spaces=True)
+SIGNED = Kind(
+    "number",
+    r"(?P<{name}>[+-]?[0-9]{1,18}|-)",
+    faults=((r"(?:[+-]?[0-9]{1,18}|-)(?:[^0-9]|$)", "the {label} is not a number"),),
+)
+SIGNED_STATUS = Kind(
+    "status",
+    r"(?P<{name}>-1|[0-9]{3}|-)",
+    faults=((r"(?:-1|[0-9]{3}|-)(?:[^0-9]|$)", "the {label} is not a number of three digits"),),
+)
+SIGNED_MILLIS = SIGNED._replace(type="duration", unit="ms")
+TAB_WORD = Kind("word", "(?P<{name}>[^\t]*)")
+# As JSON has it: of whatever shape, and taken apart when it is read.
+ANY_TIME = Kind("time", "(?P<{name}>.*?)", is_text=True, may_hold_spaces=True)
+
+BY_NAME = {
+    "word": WORD,
+    "text": TEXT,
+    "request": REQUEST,
+    "url": URL,
+    "path": PATH,
+    "query": QUERY,
+    "method": METHOD,
+    "protocol": PROTOCOL,
+    "user": USER,
+    "address": ADDRESS,
+    "address_port": ADDRESS_PORT,
+    "status": STATUS,
+    "signed_status": SIGNED_STATUS,
+    "size": SIZE,
+    "number": INTEGER,
+    "signed": SIGNED,
+    "decimal": DECIMAL,
+    "list": LIST,
+    "clf": CLF_TIME,
+    "clf_millis": CLF_MILLIS,
+    "iso": ISO_TIME,
+    "epoch": EPOCH,
+    "micros_since_1970": EPOCH_MICROS,
+    "any_time": ANY_TIME,
+    "s": SECONDS,
+    "ms": MILLIS,
+    "signed_ms": SIGNED_MILLIS,
+    "us": MICROS,
+    "ns": NANOS,
+    "rest": REST,
+    "captures": CAPTURES,
+}
+"""What a kind is called in m2's own layouts."""

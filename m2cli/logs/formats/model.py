@@ -98,6 +98,8 @@ class LogFormat:
     """Formats that lines which do not fit this one are tried with, in order."""
     has_absolute_urls: bool = False
     """Whether URLs name scheme, host and port, even if it is the usual one: load balancers of Amazon."""
+    heading: str = ""
+    """How a line begins that names the columns: it is no line of the log."""
     header: str | None = None
     """The `#Fields` line in force, for formats whose columns are named in the log; empty before there is one."""
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from m2cli.logs.formats.apache import compile_apache
 from m2cli.logs.formats.nginx import compile_nginx
+from m2cli.logs.formats.objects import ANY_OBJECT, CADDY, TRAEFIK
+from m2cli.logs.formats.vendors import VENDORS
+from m2cli.logs.formats.w3c import CLOUDFRONT, W3C
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import LogFormat
@@ -40,8 +43,24 @@ FORMATS: dict[str, LogFormat] = {
             name="nginx",
             about="nginx' own combined: nginx.org/en/docs/http/ngx_http_log_module.html#log_format",
         ),
+        W3C,
+        CLOUDFRONT,
+        *VENDORS,
+        CADDY,
+        TRAEFIK,
+        ANY_OBJECT,
     )
 }
 
-ALIASES: dict[str, str] = {"vcombined": "vhost_combined", "vcommon": "vhost_common"}
+ALIASES: dict[str, str] = {
+    "vcombined": "vhost_combined",
+    "vcommon": "vhost_common",
+    "awsalb": "alb",
+    "awselb": "elb",
+    "awss3": "s3",
+    "traefikclf": "traefik",
+    "iis": "w3c",
+    "ncsa": "combined",
+    "nginx_json": "json",
+}
 """What GoAccess calls formats, in lower case (goaccess.io/man, --log-format), where it is not m2's name."""

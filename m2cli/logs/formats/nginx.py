@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.errors import UsageError
@@ -268,8 +269,12 @@ def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, .
         yield found[1], path
 
 
+def _in_object(field: Field) -> Field:
+    return replace(field, kind=kinds.ANY_TIME) if field.kind.type == "time" else field
+
+
 def _compile_json(layout: str, paths: Mapping[str, tuple[str, ...]], name: str, about: str) -> LogFormat:
-    fields = name_fields(make_field(variable, f"${variable}", Escape.NONE) for variable in paths)
+    fields = name_fields(_in_object(make_field(variable, f"${variable}", Escape.NONE)) for variable in paths)
     pieces = tuple(Piece("", each, is_quoted=False) for each in fields if isinstance(each, Field))
     places = {piece.field.name: path for piece, path in zip(pieces, paths.values(), strict=True)}
     return LogFormat(name=name, layout=layout, about=about, pieces=pieces, shape=Shape.JSON, paths=places)
