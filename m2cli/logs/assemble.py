@@ -70,7 +70,7 @@ def assemble_events(parts: pl.DataFrame, log_format: LogFormat) -> pl.DataFrame:
         events = events.with_columns(
             value.alias(f"event {name}") for name, value in extracts.items() if is_column(name)
         )
-    if log_format.options.client:
+    if log_format.options.client and log_format.find(log_format.options.client.field):
         events = events.with_columns(find_clients(events, log_format).alias("event ip"))
     attributes = _name_attributes(log_format, {name: value for name, value in extracts.items() if not is_column(name)})
     events = events.with_columns(*_collect_attributes(events, attributes))

@@ -20,14 +20,13 @@ Address = IPv4Address | IPv6Address
 
 
 def find_clients(events: pl.DataFrame, log_format: LogFormat) -> pl.Series:
-    """The client's address for each row of `events`, which has `event ip`, the address that the server saw.
+    """The client's address for each row of `events`; of `event ip`, if it has that, the address that the server saw.
 
     A loop over the distinct pairs of that address and the forwarded list.
     """
     client = log_format.options.client
-    fields = log_format.find(client.field) if client else []
-    if client is None or not fields:
-        return events.get_column("event ip")
+    assert client is not None  # noqa: S101 - who calls has asked
+    fields = log_format.find(client.field)
     seen = pl.col("event ip") if "event ip" in events.columns else pl.lit(None, pl.String)
     pairs = events.select(seen.alias("seen"), pl.coalesce(map(read_value, fields)).alias("forwarded"))
     distinct = pairs.unique()

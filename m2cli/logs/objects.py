@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,10 @@ def _format_number(text: str) -> str:
     """As Polars writes it: `1.50` is `1.5`."""
     if "." not in text and "e" not in text and "E" not in text:
         return text
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
     if abs(number.adjusted()) > 30:  # nobody's time, size or duration
         return text
     plain = format(number, "f")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from m2cli.errors import UsageError
 from m2cli.logs.formats import kinds
 from m2cli.logs.formats.kinds import Escape, Kind
-from m2cli.logs.formats.model import Field, LogFormat, Token, join_pieces, name_fields
+from m2cli.logs.formats.model import Field, LogFormat, Token, apart, join_pieces, name_fields
 from m2cli.logs.formats.patterns import LayoutError
 from m2cli.logs.formats.strftime import StrftimeError, compile_time
 
@@ -204,7 +204,7 @@ def _find(code: str, word: str | None) -> Directive | None:
     name = (word if code in _CASED else word.lower()).replace("-", "_")
     if code == "i" and name in HEADERS:
         return Directive(HEADERS[name][0], HEADERS[name][1], kinds.TEXT)
-    return Directive(prefix + name, label.format(word), kinds.TEXT)
+    return Directive(prefix + name if prefix else apart("header_", name), label.format(word), kinds.TEXT)
 
 
 def _find_time(layout: str, start: int, word: str) -> Directive:

@@ -128,6 +128,35 @@ class LogFormat:
         return replace(self, options=options, others=tuple(other.with_options(options) for other in self.others))
 
 
+# Standard names that m2 makes something of: no header, column or variable of another's making may be called so.
+RESERVED = frozenset(
+    (
+        *(
+            "time",
+            "original_time",
+            "final_time",
+            "end_time",
+            "original_end_time",
+            "final_end_time",
+            "request",
+            "method",
+        ),
+        *("url", "path", "original_path", "final_path", "query", "protocol", "status", "bytes", "bytes_sent", "user"),
+        *("ident", "session_id", "uid_got", "uid_set", "client_ip", "remote_ip", "remote_host", "peer_ip", "peer_host"),
+        *("proxy_protocol_ip", "duration", "rest", "all"),
+    )
+)
+
+
+def apart(prefix: str, name: str) -> str:
+    """`name`, which somebody gave to a header or a variable; with `prefix` if it is a standard name of m2's.
+
+    >>> apart("header_", "x_forwarded_for"), apart("header_", "status")
+    ('x_forwarded_for', 'header_status')
+    """
+    return prefix + name if name in RESERVED else name
+
+
 def name_fields(tokens: Iterable[Token]) -> list[Token]:
     """`tokens` in which every field gives columns of its own: a second `status` is `status_2`."""
     seen: Counter[str] = Counter()

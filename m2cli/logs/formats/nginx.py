@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from m2cli.errors import UsageError
 from m2cli.logs.formats import kinds
 from m2cli.logs.formats.kinds import Escape, Kind
-from m2cli.logs.formats.model import Field, LogFormat, Piece, Shape, Token, join_pieces, name_fields
+from m2cli.logs.formats.model import Field, LogFormat, Piece, Shape, Token, apart, join_pieces, name_fields
 from m2cli.logs.formats.patterns import LayoutError
 
 if TYPE_CHECKING:
@@ -206,8 +206,9 @@ def find_variable(name: str) -> Variable:
         return VARIABLES[name]
     for prefix in sorted(PREFIXES, key=len, reverse=True):
         if name.startswith(prefix) and len(name) > len(prefix):
-            return Variable(PREFIXES[prefix] + name[len(prefix) :], name, kinds.TEXT)
-    return Variable(name, name, kinds.TEXT)
+            own = name[len(prefix) :]
+            return Variable(PREFIXES[prefix] + own if PREFIXES[prefix] else apart("header_", own), name, kinds.TEXT)
+    return Variable(apart("variable_", name), name, kinds.TEXT)
 
 
 def is_known(name: str) -> bool:

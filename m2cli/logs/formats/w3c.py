@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from m2cli.logs.formats import kinds
 from m2cli.logs.formats.kinds import Escape, Kind
-from m2cli.logs.formats.model import Field, LogFormat, Piece, Shape, name_fields
+from m2cli.logs.formats.model import Field, LogFormat, Piece, Shape, apart, name_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,4 +131,5 @@ def _find(name: str) -> Known:
     if name.startswith(("cs(", "sc(", "rs(", "sr(")) and name.endswith(")"):
         prefix = "" if name.startswith("cs") else "response_"
         name = name[3:-1]
-    return Known(prefix + "".join(char if char.isalnum() else "_" for char in name).strip("_"), kinds.TEXT)
+    plain = "".join(char if char.isalnum() else "_" for char in name).strip("_")
+    return Known(prefix + plain if prefix else apart("column_", plain), kinds.TEXT)
