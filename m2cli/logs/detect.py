@@ -34,7 +34,7 @@ class Detection(NamedTuple):
     @property
     def is_sure(self) -> bool:
         """Whether most lines are of it."""
-        return self.line_count == 0 or self.fitting_count * 2 > self.line_count
+        return self.line_count == 0 or self.fitting_count * 2 >= self.line_count
 
     def describe(self) -> str:
         """What was found, for a person."""

@@ -167,7 +167,7 @@ def _read_directive(layout: str, start: int) -> tuple[int, Field]:
         label=found.label,
         kind=found.kind,
         directive=text,
-        escape=Escape.BACKSLASH if found.kind.is_text or found.kind.may_hold_spaces else Escape.NONE,
+        escape=Escape.BACKSLASH if found.kind.is_free and found.kind.may_hold_spaces else Escape.NONE,
         rank=rank,
         is_optional=has_statuses,
     )

@@ -235,7 +235,7 @@ def _read(layout: str, escape: Escape) -> Iterator[Token]:
 def make_field(variable: str, directive: str, escape: Escape) -> Field:
     """The field that `variable` is, written as `directive`."""
     meaning, label, kind, rank = find_variable(variable)
-    may_be_escaped = kind.is_text or kind.may_hold_spaces
+    may_be_escaped = kind.is_free and (kind.is_text or kind.may_hold_spaces)
     return Field(
         name=meaning,
         meaning=meaning,

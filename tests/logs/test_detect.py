@@ -1,0 +1,73 @@
+"""The format of a log is told by its first lines, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from m2cli.logs.detect import detect_format, is_json_log
+from tests.logs.lines_of_formats import LINES
+from tests.logs.reading import shared
+
+# What cannot be told from another that comes first, and is read as it is.
+SAME = {"nginx": "combined"}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_log_is_of_the_format_that_its_lines_are_of(name: str) -> None:
+    detection = detect_format(LINES[name])
+    assert detection.log_format.name == SAME.get(name, name)
+    assert detection.is_sure
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [
+        (b"Nov 20 10:00:00 web1 nginx[77]: ", "syslog+combined"),
+        (b"<190>Nov  2 10:00:00 web1 nginx: ", "syslog+combined"),
+        (b"2026-11-20T10:00:00.123456+01:00 web1 nginx: ", "syslog+combined"),
+        (b'<165>1 2026-11-20T22:14:15.003Z web1 nginx 77 - [a@1 b="c"] ', "syslog+combined"),
+        (b"2026-11-20T00:17:09.669794202Z stdout F ", "cri+combined"),
+    ],
+)
+def test_what_carried_a_log_is_taken_off_its_lines(prefix: bytes, name: str) -> None:
+    data = b"".join(prefix + line for line in LINES["combined"].splitlines(keepends=True))
+    detection = detect_format(data)
+    assert (detection.log_format.name, detection.fitting_count) == (name, 3)
+
+
+def test_lines_in_the_objects_of_a_container_are_told() -> None:
+    data = b"".join(
+        json.dumps({"log": line.decode(), "stream": "stdout"}).encode() + b"\n"
+        for line in LINES["haproxy"].splitlines(keepends=True)
+    )
+    assert detect_format(data).log_format.name == "docker+haproxy"
+    assert is_json_log(data)
+
+
+def test_several_formats_in_one_log_are_all_told_the_commonest_first() -> None:
+    data = LINES["common"] * 20 + LINES["vhost_combined"] * 5 + LINES["alb"] * 3
+    detection = detect_format(data)
+    names = [detection.log_format.name, *(each.name for each in detection.log_format.others)]
+    assert list(dict.fromkeys(names)) == ["common", "alb", "vhost_combined"]
+    assert detection.fitting_count == detection.line_count == 31
+
+
+def test_a_log_of_no_format_is_read_as_combined_and_that_is_not_sure() -> None:
+    detection = detect_format(b"one\ntwo\nthree\n")
+    assert not detection.is_sure
+    assert detection.describe() == (
+        "combined, though none of the first 3 lines is of it or of any format that m2 knows"
+    )
+
+
+def test_events_are_no_log() -> None:
+    assert not is_json_log(b'{"event_time":"2026-11-20T10:00:00Z","url":"/","method":"GET"}\n')
+    assert not is_json_log(b'{"id":1,"name":"x"}\n')
+    assert is_json_log(LINES["caddy"])
+
+
+def test_a_real_log_is_told() -> None:
+    detection = detect_format(shared("apache-combined-10k/apache_logs").read_bytes()[: 1 << 16])
+    assert detection.describe() == "combined, as all of the first 200 lines are"
