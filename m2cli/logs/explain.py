@@ -48,6 +48,8 @@ def describe_target(field: Field, log_format: LogFormat) -> str:
         return "ip" if field.meaning in ADDRESSES else "bytes"
     if field.meaning in _TARGETS:
         return _TARGETS[field.meaning]
+    if field.kind.type == "further fields":
+        return "nothing"
     return f"attributes: {field.meaning}, with --keep"
 
 

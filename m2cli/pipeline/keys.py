@@ -10,8 +10,22 @@ from typing import TYPE_CHECKING, Any
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.files.rule import FileRule
 from m2cli.kafka.rule import LIBRARIES, SASL_MECHANISMS, SECURITY_PROTOCOLS
+from m2cli.logs.formats.options import FieldRule, parse_client
 from m2cli.logs.read import LogRule
-from m2cli.pipeline.kinds import DURATION, FLAG, GLOBS, PATH, PLACE, REJECT_LIMIT, SIZE, TABLE, TEXT, TEXTS, Kind
+from m2cli.pipeline.kinds import (
+    DURATION,
+    FLAG,
+    GLOBS,
+    LITERAL,
+    PATH,
+    PLACE,
+    REJECT_LIMIT,
+    SIZE,
+    TABLE,
+    TEXT,
+    TEXTS,
+    Kind,
+)
 from m2cli.pipeline.rule import (
     EARLIEST,
     KafkaSource,
@@ -206,11 +220,44 @@ KEYS = (
     ),
     _source(
         name="format",
-        kind=TEXT,
+        kind=LITERAL,
         default="combined",
         of_types=(ACCESS_LOG,),
         check=_check_format,
-        meaning="How the log's lines are written: `combined` or `common`.",
+        meaning="How the log's lines are written: a name of `m2 formats`, Apache's LogFormat or nginx' log_format as "
+        "it stands there, dollars and all; several, one a line, are tried in turn.",
+    ),
+    _source(
+        name="keep",
+        kind=TEXTS,
+        sample='["duration", "host"]',
+        of_types=(ACCESS_LOG,),
+        check=lambda keep: FieldRule(keep=keep),
+        meaning="Fields that go to `attributes`, by their [standard names](../formats.md); or `all`.",
+    ),
+    _source(
+        name="cookies",
+        kind=TABLE,
+        sample='{ session_id = "SID" }',
+        of_types=(ACCESS_LOG,),
+        check=lambda cookies: FieldRule(cookies=cookies),
+        meaning="The event's column, or an attribute, and the cookie that it is filled from.",
+    ),
+    _source(
+        name="queries",
+        kind=TABLE,
+        sample='{ entity_id = "pid" }',
+        of_types=(ACCESS_LOG,),
+        check=lambda queries: FieldRule(queries=queries),
+        meaning="The event's column, or an attribute, and the URL's parameter that it is filled from.",
+    ),
+    _source(
+        name="client_ip",
+        kind=TEXT,
+        sample='"x_forwarded_for:trusted=10.0.0.0/8"',
+        of_types=(ACCESS_LOG,),
+        check=parse_client,
+        meaning="The field that proxies add the client's address to, and the networks of one's own proxies.",
     ),
     _source(
         name="map",
@@ -224,7 +271,7 @@ KEYS = (
         name="time_zone",
         kind=TEXT,
         default="UTC",
-        of_types=(EVENTS,),
+        of_types=(ACCESS_LOG, EVENTS),
         check=lambda zone: FileRule(time_zone=zone),
         meaning="The zone of times that name none.",
     ),

@@ -48,7 +48,8 @@ class Kind:
     """How a value is written; `read` makes the value of a text, given the file's folder.
 
     `is_list`: one text or a list of them; `is_table`: a table of texts; `is_number`: what stands there without
-    quotes is read as the text that it is, and refused, or not, as such; `is_flag`: `true` or `false`.
+    quotes is read as the text that it is, and refused, or not, as such; `is_flag`: `true` or `false`; `is_literal`: a
+    dollar is a dollar.
     """
 
     read: Callable[[str, Path], Any] = _read_text
@@ -56,6 +57,7 @@ class Kind:
     is_table: bool = False
     is_number: bool = False
     is_flag: bool = False
+    is_literal: bool = False
 
 
 def _read_flag(text: str, _base: Path) -> bool:
@@ -66,6 +68,7 @@ def _read_flag(text: str, _base: Path) -> bool:
 
 TEXT = Kind()
 FLAG = Kind(read=_read_flag, is_flag=True)
+LITERAL = Kind(is_literal=True)
 TEXTS = Kind(is_list=True)
 TABLE = Kind(is_table=True)
 PATH = Kind(read=_read_path)

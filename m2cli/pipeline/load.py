@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2cli.errors import UnknownNameError, UnreadableSourceError, UsageError
 from m2cli.kafka import KafkaRule
+from m2cli.logs.formats.options import FieldRule, parse_client
 from m2cli.pipeline.fill import fill_text
 from m2cli.pipeline.keys import ACCESS_LOG, EVENTS, KAFKA, KEYS, PASSING, SECTIONS, SOURCE, Key, header
 from m2cli.pipeline.lines import PipelineError, Place, find_line, find_lines, find_syntax_error
@@ -175,7 +176,8 @@ class _File:
         first = table["paths"] if isinstance(table["paths"], str) else table["paths"][0]
         name, paths = values["name"] or fill_text(first, self.environment), values["paths"]
         if of_type == ACCESS_LOG:
-            return AccessLogSource(name=name, paths=paths, format=values["format"])
+            with self._naming(place):  # a format has not all fields that one may name
+                return AccessLogSource(name=name, paths=paths, format=values["format"], fields=_make_fields(values))
         return EventsSource(name=name, paths=paths, mapping=values["map"], time_zone=values["time_zone"])
 
     @contextmanager
@@ -216,11 +218,21 @@ def _read(key: Key, value: Any, environment: Mapping[str, str], folder: Path) ->
     if kind.is_list and isinstance(value, list) and all(isinstance(text, str) for text in value):
         return _checked(key, tuple(_read_one(key, fill_text(text, environment), folder) for text in value))
     if isinstance(value, str) and not (kind.is_table or kind.is_flag):
-        one = _read_one(key, fill_text(value, environment), folder)
+        one = _read_one(key, value if kind.is_literal else fill_text(value, environment), folder)
         return _checked(key, (one,) if kind.is_list else one)
     if kind.is_number and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _checked(key, _read_one(key, str(value), folder))
     raise UsageError(f"`{key.name}` is not written so; write it as `{key.name} = {key.example}`")
+
+
+def _make_fields(values: Mapping[str, Any]) -> FieldRule:
+    return FieldRule(
+        keep=values["keep"] or (),
+        cookies=values["cookies"] or {},
+        queries=values["queries"] or {},
+        client=values["client_ip"] and parse_client(values["client_ip"]),
+        time_zone=values["time_zone"],
+    )
 
 
 def _read_one(key: Key, text: str, folder: Path) -> Any:

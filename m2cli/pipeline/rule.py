@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.files.rule import FileRule
+from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.read import LogRule
 from m2cli.privacy.rule import PrivacyRule
 from m2cli.privacy.salts import CommandSalts, FolderSalts
@@ -38,18 +39,24 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 @dataclass(frozen=True, kw_only=True)
 class AccessLogSource:
-    """Access logs that are followed. `paths` are globs or paths, absolute; `format` a row of the table of formats.
+    """Access logs that are followed. `paths` are globs or paths, absolute; `format` and `fields` as in `LogRule`.
 
-    Raises `UnknownNameError` for another format, `UsageError` for a source without a path.
+    Raises `UnknownNameError` for an unknown format, `UsageError` for a source without a path, and for a format that is
+    told by the first lines: a batch that is tried again has to read what it read before.
     """
 
     name: str
     paths: tuple[str, ...]
     format: str = "combined"
+    fields: FieldRule = field(default_factory=FieldRule)
 
     def __post_init__(self) -> None:
         check_paths(self.paths)
-        LogRule(format=self.format)
+        if LogRule(format=self.format, fields=self.fields).is_auto:
+            raise UsageError(
+                "a pipeline names its format, so that a batch which is tried again reads what it read before; "
+                "`m2 formats explain auto --sample LOG` tells which it is"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from m2cli.logs.fast import describe_plan
 from m2cli.logs.formats.find import AUTO, find_format
 from m2cli.logs.formats.model import Shape, Wrapper
 from m2cli.logs.formats.named import ALIASES, FORMATS
+from m2cli.logs.formats.nginx import is_known
 from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.formats.patterns import point_at
 from m2cli.logs.inputs import open_input
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from m2cli.logs.explain import ExplainedLine
-    from m2cli.logs.formats.model import LogFormat
+    from m2cli.logs.formats.model import Field, LogFormat
 
 _LAYOUT_WIDTH = 100
 
@@ -72,12 +73,20 @@ def _explain_one(log_format: LogFormat) -> list[str]:
         lines.append(f"wrapper  {log_format.wrapper.value}, taken off first")
     if log_format.fields and plan_time(log_format) is None:
         lines.append("time     none to the second: lines can be taken apart, but are no events")
-    rows = [(each.directive, each.kind.type, describe_target(each, log_format)) for each in log_format.fields]
+    rows = [(each.directive, each.kind.type, _describe_target(each, log_format)) for each in log_format.fields]
     widths = [max((len(row[place]) for row in rows), default=0) for place in (0, 1)]
     lines += [f"  {one:<{widths[0]}}  {two:<{widths[1]}}  {three}".rstrip() for one, two, three in rows]
     if kept := list_kept(log_format):
         lines.append(f"keep     {' '.join(kept)}")
     return lines
+
+
+def _describe_target(field: Field, log_format: LogFormat) -> str:
+    target = describe_target(field, log_format)
+    variable = field.directive.strip("${}")
+    if field.directive.startswith("$") and not is_known(variable):
+        return f"{target}; nginx has no such variable: `set` or `map` makes it"
+    return target
 
 
 def _describe_parser(log_format: LogFormat) -> str:

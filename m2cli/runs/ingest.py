@@ -55,9 +55,7 @@ def write_pieces(
     return _write_folder(pieces, output, max_rejects, tally)
 
 
-def _write_stream(
-    pieces: Iterable[Intake], stream: IO[bytes], max_rejects: RejectLimit | None, tally: Tally
-) -> Tally:
+def _write_stream(pieces: Iterable[Intake], stream: IO[bytes], max_rejects: RejectLimit | None, tally: Tally) -> Tally:
     for piece in pieces:
         whole_row = [name for name in EVENT_SCHEMA if name in piece.events.columns]
         # Through a buffer: a pipe that nobody reads any more must fail as Python's own, which is quiet.

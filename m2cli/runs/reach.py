@@ -175,7 +175,9 @@ def _read_lines(path: str, source: AccessLogSource, now: datetime, tally: Tally)
     with OpenLog(path) as log:
         text = _take_lines(log.read_text())
     if text:
-        for piece in open_access_log(BytesIO(text), LogRule(format=source.format), arrival_time=now).read():
+        for piece in open_access_log(
+            BytesIO(text), LogRule(format=source.format, fields=source.fields), arrival_time=now
+        ).read():
             tally.add(piece)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from m2cli.errors import ExitCode, UnknownNameError, UnreadableSourceError, UsageError
 from m2cli.kafka import KafkaRule
+from m2cli.logs.formats.options import FieldRule, parse_client
 from m2cli.pipeline import (
     AccessLogSource,
     EventsSource,
@@ -47,8 +48,12 @@ lake_every = "10m"
 [[source]]
 type = "access_log"
 paths = ["logs/access.log*", "/mnt/web2/access.log"]
-format = "common"
+format = '$remote_addr [$time_local] "$request" "$http_x_forwarded_for" "$http_cookie" $request_time'
 name = "web"
+keep = "duration"
+cookies = { session_id = "SID" }
+queries = { entity_id = "pid" }
+client_ip = "x_forwarded_for"
 [[source]]
 type = "events"
 paths = ["${DROP}/*.parquet", "more"]
@@ -138,7 +143,17 @@ def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
     rule = load(tmp_path, FULL, DROP="/srv/drop", SESAME="s")
     assert (rule.name, rule.lake, rule.memory) == ("Shop_1-a", tmp_path.parent / "lake", 512 << 20)
     assert rule.sources == (
-        AccessLogSource(name="web", paths=(f"{tmp_path}/logs/access.log*", "/mnt/web2/access.log"), format="common"),
+        AccessLogSource(
+            name="web",
+            paths=(f"{tmp_path}/logs/access.log*", "/mnt/web2/access.log"),
+            format='$remote_addr [$time_local] "$request" "$http_x_forwarded_for" "$http_cookie" $request_time',
+            fields=FieldRule(
+                keep=("duration",),
+                cookies={"session_id": "SID"},
+                queries={"entity_id": "pid"},
+                client=parse_client("x_forwarded_for"),
+            ),
+        ),
         EventsSource(
             name="/srv/drop/*.parquet",
             paths=("/srv/drop/*.parquet", f"{tmp_path}/more"),
@@ -226,6 +241,10 @@ def test_a_second_lake_is_settled_by_names_that_pass_besides_the_default(tmp_pat
     assert folder.source == FolderSalts(folder=tmp_path / "salts")
 
 
+FIELDS = {"format": """format = '%h %t %D "%{Host}i" "%{X-Forwarded-For}i" "%{SID}C"'"""}
+NEEDED_FIELDS = dict.fromkeys(("keep", "cookies", "client_ip"), FIELDS)
+
+
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.full_name)
 def test_the_example_of_a_setting_is_one(tmp_path: Path, key) -> None:  # type: ignore[no-untyped-def]  # a Key
     own = f"{key.name} = {key.example}"
@@ -233,7 +252,7 @@ def test_the_example_of_a_setting_is_one(tmp_path: Path, key) -> None:  # type: 
     where = {"topic": 'topic = "t"'} if of_type == "kafka" else {"paths": 'paths = "logs/*"'}
     needed = {
         "pipeline": {"name": 'name = "shop"', "lake": 'lake = "lake"'},
-        "source": {"type": f'type = "{of_type}"', **where},
+        "source": {"type": f'type = "{of_type}"', **where, **NEEDED_FIELDS.get(key.name, {})},
         "kafka": NEEDED_TOGETHER.get(key.name, {}) | {"bootstrap_servers": 'bootstrap_servers = "host:9092"'},
         "topics": {"tagged_events": 'tagged_events = "tagged"'},
     }
@@ -543,3 +562,8 @@ def test_a_rule_made_without_a_file_is_checked_as_well(tmp_path: Path) -> None:
 def test_every_section_is_asked_for_all_of_its_keys() -> None:
     assert {key.full_name for keys in SECTIONS.values() for key in keys.values()} == {key.full_name for key in KEYS}
     assert SOURCE in SECTIONS
+
+
+def test_a_pipeline_names_its_format_and_is_told_how_to_find_it(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="a pipeline names its format, so that a batch which is tried again"):
+        load(tmp_path, LEAST.replace('type = "access_log"', 'type = "access_log"\nformat = "auto"'))

@@ -29,7 +29,7 @@ _MEMORY_OF_TEXT = 8
 
 def make_log_rule(source: AccessLogSource, memory: int = LEAST_MEMORY) -> LogRule:
     """How the logs of `source` are read by a process that may take `memory` bytes."""
-    return LogRule(format=source.format, block_size=min(LogRule.block_size, memory // _BLOCKS))
+    return LogRule(format=source.format, fields=source.fields, block_size=min(LogRule.block_size, memory // _BLOCKS))
 
 
 def make_file_rule(source: EventsSource, memory: int = LEAST_MEMORY) -> FileRule:

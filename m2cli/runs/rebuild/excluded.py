@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from glob import escape
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,5 +66,5 @@ def _look_into(site: Site, path: Path) -> Found:
         source = EventsSource(name=str(path), paths=paths, mapping=events.mapping if events else {})
         return known.follow_events(source, site.now(), PlanRule(is_flush=True))
     logs = next((each for each in sources if isinstance(each, AccessLogSource)), None)
-    log = AccessLogSource(name=str(path), paths=paths, format=logs.format if logs else "combined")
+    log = replace(logs, name=str(path), paths=paths) if logs else AccessLogSource(name=str(path), paths=paths)
     return known.follow_logs([log], site.now(), PlanRule(is_flush=True))

@@ -13,11 +13,11 @@ from m2cli.events import EVENT_SCHEMA
 from m2cli.files.find import examine_file
 from m2cli.files.read import FileRule, read_events
 from m2cli.logs.blocks import TOO_LONG
-from m2cli.logs.formats import find_format
 from m2cli.logs.parse import Origin, Place, name_events, parse_block
 from m2cli.logs.streams import DAMAGED, ENDS_EARLY
 from m2cli.pipeline import AccessLogSource, EventsSource
 from m2cli.runs.batch.broker import Broker
+from m2cli.runs.batch.contents import make_log_rule
 from m2cli.runs.rebuild.rewrite import FROM_ROW, join_rows
 from m2cli.stages.rejects import FROM_THE_FUTURE
 from m2cli.stages.visitors import NO_VISITOR
@@ -92,11 +92,11 @@ def _retry_messages(rejects: pl.DataFrame, pipeline: PipelineRule) -> pl.DataFra
 def _retry_lines(rejects: pl.DataFrame, pipeline: PipelineRule) -> pl.DataFrame:
     """The lines that fit any format of the pipeline's logs; the first one that a line fits."""
     found: list[pl.DataFrame] = []
-    for name in dict.fromkeys(each.format for each in pipeline.sources if isinstance(each, AccessLogSource)):
+    for rule in [make_log_rule(each) for each in pipeline.sources if isinstance(each, AccessLogSource)]:
         text = rejects["raw"] + "\n"
         # Only where a line begins counts here; where it is from is said by its reject.
         nowhere = Origin(source="", part_id="", file="", arrival_time=_ANY_TIME)
-        place = Place(find_format(name), nowhere, 0)
+        place = Place(rule.log_format, nowhere, 0)
         intake = parse_block("".join(text).encode(), place, max_line_size=_MOST_LINE)
         ends = text.str.len_bytes().cast(pl.Int64).cum_sum()
         which = ends.search_sorted(intake.events["position_in_source"], side="right")
