@@ -20,6 +20,11 @@ def formats(context: click.Context) -> None:
     Besides these, `--log-format` takes Apache's LogFormat and nginx' log_format as they stand in the server's
     configuration, `json:time=KEY,url=KEY,...` for any log of JSON lines, and `syslog+FORMAT`, `docker+FORMAT` and
     `cri+FORMAT` for lines that syslog or a container's runtime has carried.
+
+    \b
+    Examples:
+      m2 formats
+      m2 formats explain auto --sample access.log
     """
     if context.invoked_subcommand is None:
         from m2cli.runs.formats import list_formats

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.bench.avro import bench_avro
 from tests.bench.batches import bench_batches
+from tests.bench.formats import bench_formats
 from tests.bench.kafka import bench_kafka
 from tests.bench.memory import bench_memory
 from tests.bench.narrow import make_narrow_events
@@ -116,6 +117,7 @@ def bench_help(_folder: Path) -> None:
 BENCHES = {
     "events": bench_events,
     "logs": bench_logs,
+    "formats": lambda folder: bench_formats(folder, CACHE),
     "trace": bench_trace,
     "help": bench_help,
     "kafka": bench_kafka,
