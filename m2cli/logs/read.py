@@ -226,7 +226,7 @@ def _make_finder(rule: LogRule) -> Callable[[FileInput | PipeInput], _OfPart]:
     def find(file: FileInput | PipeInput) -> _OfPart:
         if not rule.is_auto:
             return _OfPart(rule.log_format)
-        detection = detect_format(file.read_head(HEAD_SIZE))
+        detection = detect_format(file.read_head(HEAD_SIZE), next(reversed(dressed), None))
         if detection.log_format not in dressed:
             dressed[detection.log_format] = rule.dress(detection.log_format)
             check_format(dressed[detection.log_format])
