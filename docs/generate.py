@@ -12,7 +12,7 @@ import click
 
 from m2cli import events
 from m2cli.cli import m2
-from m2cli.logs.requests import ASSETS
+from m2cli.logs.fields.requests import ASSETS
 from m2cli.pipeline.keys import SECTIONS, Key, header
 from m2cli.stages.redaction import SECRET_NAMES
 
@@ -115,7 +115,9 @@ def _redaction() -> str:
 
 def _assets() -> str:
     names = [f"- `.{name}`" for name in sorted(ASSETS)]
-    head = "# Assets\n\nWritten by `make docs` from `m2cli/logs/requests.py`. A line of an access log that asks for"
+    head = (
+        "# Assets\n\nWritten by `make docs` from `m2cli/logs/fields/requests.py`. A line of an access log that asks for"
+    )
     return "\n".join([f"{head} one of these is no page.\n", *names, ""])
 
 

@@ -1,1 +1,1 @@
-"""Access logs: formats as a table, a fast and an exact parser, and what names files by what is in them."""
+"""Access logs: formats, the parsers of their lines, what becomes of their fields; files named by their content."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from m2cli.errors import UsageError
-from m2cli.logs.assemble import list_kept
-from m2cli.logs.extracts import check_extracts
+from m2cli.logs.fields.assemble import list_kept
+from m2cli.logs.fields.extracts import check_extracts
+from m2cli.logs.fields.times import plan_time
 from m2cli.logs.formats.model import Shape
 from m2cli.logs.formats.options import check_keep
-from m2cli.logs.times import plan_time
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import LogFormat

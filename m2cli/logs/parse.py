@@ -9,11 +9,11 @@ import polars as pl
 
 from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA, Intake
 from m2cli.logs.blocks import KEPT_SIZE, TOO_LONG
-from m2cli.logs.escapes import escape_as_bytes
+from m2cli.logs.fields.escapes import escape_as_bytes
 from m2cli.logs.formats.model import Wrapper
 from m2cli.logs.lines import IS_IGNORED, cut_lines
-from m2cli.logs.split import explain_left, read_lines
-from m2cli.logs.wrappers import NOT_WRAPPED, unwrap_lines
+from m2cli.logs.parsers.split import explain_left, read_lines
+from m2cli.logs.parsers.wrappers import NOT_WRAPPED, unwrap_lines
 
 if TYPE_CHECKING:
     from datetime import datetime

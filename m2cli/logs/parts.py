@@ -13,8 +13,8 @@ from hashlib import blake2b
 from itertools import count, groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from m2cli.logs.fields.times import find_time
 from m2cli.logs.streams import CutError
-from m2cli.logs.times import find_time
 from m2cli.texts import printable_path
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from m2cli.errors import UnreadableSourceError
 from m2cli.logs.blocks import cut_blocks
 from m2cli.logs.bundles import Portion
-from m2cli.logs.delimited import follow_header
 from m2cli.logs.evidence import Digester, MarkCheck, cut_marks, feed_all
 from m2cli.logs.known import Mark, ReadRange
 from m2cli.logs.parse import Origin
+from m2cli.logs.parsers.delimited import follow_header
 from m2cli.logs.read import read_portions
 from m2cli.logs.reopen import open_inode
 from m2cli.logs.streams import CutError

@@ -14,12 +14,12 @@ from m2cli.errors import UsageError
 from m2cli.logs.blocks import cut_blocks
 from m2cli.logs.bundles import Portion, bundle_portions, count_lines, parse_bundle
 from m2cli.logs.check import check_format
-from m2cli.logs.delimited import follow_header
-from m2cli.logs.detect import FALLBACK, HEAD_SIZE, Detection, detect_format
 from m2cli.logs.formats.find import AUTO, find_format
 from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.inputs import FileInput, PipeInput, open_input
 from m2cli.logs.parse import Origin, count_rejects_from
+from m2cli.logs.parsers.delimited import follow_header
+from m2cli.logs.parsers.detect import FALLBACK, HEAD_SIZE, Detection, detect_format
 from m2cli.logs.parts import Likeness, name_part, settle_parts
 
 if TYPE_CHECKING:

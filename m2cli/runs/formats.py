@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from m2cli.errors import UsageError
-from m2cli.logs.assemble import list_kept
-from m2cli.logs.detect import HEAD_SIZE, detect_format
-from m2cli.logs.explain import describe_target, take_lines_apart
-from m2cli.logs.fast import describe_plan
+from m2cli.logs.fields.assemble import list_kept
+from m2cli.logs.fields.times import plan_time
 from m2cli.logs.formats.find import AUTO, find_format
 from m2cli.logs.formats.model import Shape, Wrapper
 from m2cli.logs.formats.named import ALIASES, FORMATS
@@ -16,15 +14,17 @@ from m2cli.logs.formats.nginx import is_known
 from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.formats.patterns import point_at
 from m2cli.logs.inputs import open_input
-from m2cli.logs.times import plan_time
+from m2cli.logs.parsers.detect import HEAD_SIZE, detect_format
+from m2cli.logs.parsers.explain import describe_target, take_lines_apart
+from m2cli.logs.parsers.fast import describe_plan
 from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from m2cli.logs.explain import ExplainedLine
     from m2cli.logs.formats.model import Field, LogFormat
+    from m2cli.logs.parsers.explain import ExplainedLine
 
 _LAYOUT_WIDTH = 100
 

@@ -18,9 +18,9 @@ from m2cli.errors import NotConservedError, TooManyRejectsError, UnreadableSourc
 from m2cli.files.find import PACKED_SUFFIXES, PARQUET_MAGIC, SUFFIXES, examine_pipe, list_event_files, printable
 from m2cli.files.paths import expand_glob, list_files
 from m2cli.files.read import FileRule, find_files, read_event_files
-from m2cli.logs.detect import HEAD_SIZE, is_json_log
 from m2cli.logs.formats.find import AUTO
 from m2cli.logs.formats.options import FieldRule
+from m2cli.logs.parsers.detect import HEAD_SIZE, is_json_log
 from m2cli.logs.read import AccessLog, LogRule, open_access_log
 from m2cli.logs.streams import CountingReader
 from m2cli.runs.progress import Step, Tell, tell_nobody

@@ -18,13 +18,13 @@ import polars as pl
 import pytest
 
 from m2cli.errors import UsageError
-from m2cli.logs.days import find_day, find_offset, names_a_day
-from m2cli.logs.explain import take_apart
-from m2cli.logs.fast import split_fast
+from m2cli.logs.fields.days import find_day, find_offset, names_a_day
+from m2cli.logs.fields.times import parse_times
 from m2cli.logs.formats import find_format
 from m2cli.logs.formats.apache import compile_apache
-from m2cli.logs.grammar import split_exact
-from m2cli.logs.times import parse_times
+from m2cli.logs.parsers.explain import take_apart
+from m2cli.logs.parsers.fast import split_fast
+from m2cli.logs.parsers.grammar import split_exact
 from tests.logs.reading import SHARED_DATA, gather, read, read_event, read_reason, shared
 
 PATH = SHARED_DATA / "apachelogs" / "cases.json"

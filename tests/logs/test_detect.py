@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from m2cli.logs.detect import detect_format, is_json_log
+from m2cli.logs.parsers.detect import detect_format, is_json_log
 from tests.logs.lines_of_formats import LINES
 from tests.logs.reading import shared
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2cli.logs.escapes import decode_escapes, escape_as_bytes
+from m2cli.logs.fields.escapes import decode_escapes, escape_as_bytes
 from tests.logs.reading import read_event
 from tests.twins.logs_twin import decode
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from m2cli.errors import UsageError
-from m2cli.logs.clients import find_client, parse_address
+from m2cli.logs.fields.clients import find_client, parse_address
 from m2cli.logs.formats import find_format
 from m2cli.logs.formats.options import FieldRule, parse_client
 from m2cli.logs.parse import Place, parse_block

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from m2cli.logs.delimited import find_last_header
+from m2cli.logs.parsers.delimited import find_last_header
 from m2cli.logs.read import LogRule, read_access_log
 from tests.logs.lines_of_formats import CLOUDFRONT, IIS
 from tests.logs.reading import PLANNED, gather

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from m2cli.errors import UnknownNameError, UsageError
-from m2cli.logs.fast import describe_plan, make_plan
+from m2cli.logs.fields.times import find_time
 from m2cli.logs.formats import FORMATS, find_format
 from m2cli.logs.formats.apache import NAMED, PLAIN, WORDED, compile_apache
 from m2cli.logs.formats.model import Shape
 from m2cli.logs.formats.nginx import PREFIXES, VARIABLES, compile_nginx
 from m2cli.logs.formats.strftime import COMPOSED, CONVERSIONS, SPECIAL
-from m2cli.logs.grammar import find_steps, line_pattern
-from m2cli.logs.times import find_time
+from m2cli.logs.parsers.fast import describe_plan, make_plan
+from m2cli.logs.parsers.grammar import find_steps, line_pattern
 from tests.logs.test_round_trip import frame_of
 
 APACHE = [

@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from m2cli.logs.detect import detect_format
 from m2cli.logs.formats import FORMATS, find_format
 from m2cli.logs.formats.options import FieldRule, parse_client
 from m2cli.logs.parse import Place, parse_block
+from m2cli.logs.parsers.detect import detect_format
 from tests.logs.lines_of_formats import LINES
 from tests.logs.reading import ORIGIN
 

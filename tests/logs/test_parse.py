@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2cli.events import EVENT_SCHEMA, REJECT_SCHEMA
-from m2cli.logs.fast import split_fast
 from m2cli.logs.formats import find_format
-from m2cli.logs.grammar import split_exact
 from m2cli.logs.lines import IS_IGNORED, cut_lines
+from m2cli.logs.parsers.fast import split_fast
+from m2cli.logs.parsers.grammar import split_exact
 from tests.logs.reading import COMBINED, COMMON, ORIGIN, assert_adds_up, logs_of, read, read_event
 from tests.twins.logs_twin import IGNORED, REJECT, read_line, split_lines
 

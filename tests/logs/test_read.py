@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from m2cli.errors import UnknownNameError, UnreadableSourceError, UsageError
 from m2cli.logs.formats import FORMATS, find_format
-from m2cli.logs.grammar import reasons
+from m2cli.logs.parsers.grammar import reasons
 from m2cli.logs.read import LogRule, open_access_log, read_access_log
 from tests.logs.reading import COMBINED, PLANNED, assert_adds_up, gather, shared, splice
 

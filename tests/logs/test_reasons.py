@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from m2cli.logs.formats import FORMATS
-from m2cli.logs.grammar import reasons
+from m2cli.logs.parsers.grammar import reasons
 from tests.logs.reading import COMBINED, COMMON, read, read_reason
 
 GOOD = b'10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 512 "-" "x"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m2cli.logs.requests import ASSETS
+from m2cli.logs.fields.requests import ASSETS
 from tests.logs.reading import read_event
 
 LINE = b'10.0.0.1 - - [17/May/2015:10:05:03 +0000] "%s" %s 512 "-" "x"'

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m2cli.logs.explain import take_apart
-from m2cli.logs.fast import split_fast
 from m2cli.logs.formats.apache import compile_apache
 from m2cli.logs.formats.nginx import compile_nginx
-from m2cli.logs.grammar import split_exact
 from m2cli.logs.parse import Place, parse_block
+from m2cli.logs.parsers.explain import take_apart
+from m2cli.logs.parsers.fast import split_fast
+from m2cli.logs.parsers.grammar import split_exact
 from tests.logs.reading import ORIGIN, assert_adds_up
 from tests.logs.writing import Written, written_lines
 

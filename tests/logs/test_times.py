@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2cli.logs.times import find_time, parse_time
+from m2cli.logs.fields.times import find_time, parse_time
 from tests.twins.logs_twin import MONTHS
 
 ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))

@@ -86,7 +86,7 @@ def _number(type_: str, pattern: str, *, unit: str = "", width: int | None = Non
 WORD = Kind("word", "(?P<{name}>[^ ]+)")
 TEXT = Kind("text", "(?P<{name}>.*?)", "(?P<{name}>[^ ]+?)", is_text=True, may_hold_spaces=True)
 # The one token that may hold spaces: Apache does not quote %u, and escapes quotes and control characters in
-# it only (server/util.c, ap_escape_logitem). `exact.py` allows them only where the identity is `-`: otherwise the
+# it only (server/util.c, ap_escape_logitem). `grammar.py` allows them only where the identity is `-`: otherwise the
 # host in front of a vhost_combined line would shift all fields by one, unnoticed.
 USER = Kind("text", "(?P<{name}>[^ ].*?)", "(?P<{name}>[^ ]+)", may_hold_spaces=True)
 IDENT = Kind("word", "(?P<{name}>[^ ]+)", "(?P<{name}>-)")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import EVENT_SCHEMA, TIME
-from m2cli.logs.assemble import ADDRESSES, UIDS
+from m2cli.logs.fields.assemble import ADDRESSES, UIDS
+from m2cli.logs.fields.times import MEANINGS, parse_times
+from m2cli.logs.fields.values import read_value
 from m2cli.logs.formats.model import Shape, Wrapper
 from m2cli.logs.formats.options import FieldRule
-from m2cli.logs.grammar import find_steps, split_exact
 from m2cli.logs.lines import cut_lines
 from m2cli.logs.parse import Origin, Place, parse_block
-from m2cli.logs.times import MEANINGS, parse_times
-from m2cli.logs.values import read_value
-from m2cli.logs.wrappers import unwrap_lines
+from m2cli.logs.parsers.grammar import find_steps, split_exact
+from m2cli.logs.parsers.wrappers import unwrap_lines
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import Field, LogFormat
@@ -131,7 +131,7 @@ def take_lines_apart(head: bytes, log_format: LogFormat, count: int) -> list[Exp
 
 def all_say_when(log_format: LogFormat) -> bool:
     """Whether every line of `log_format` can be an event."""
-    from m2cli.logs.times import plan_time
+    from m2cli.logs.fields.times import plan_time
 
     return log_format.shape is not Shape.TEXT or plan_time(log_format) is not None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from m2cli.logs.blocks import TOO_LONG
-from m2cli.logs.escapes import decode_columns
+from m2cli.logs.fields.escapes import decode_columns
 from m2cli.logs.formats.kinds import Escape
 from m2cli.logs.formats.model import has_shifting_user
 from m2cli.logs.formats.patterns import escape_pattern

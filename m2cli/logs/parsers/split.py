@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import EVENT_SCHEMA, TIME
-from m2cli.logs.assemble import assemble_events
-from m2cli.logs.delimited import delimited_reason, part_by_header, split_delimited
-from m2cli.logs.fast import split_fast
+from m2cli.logs.fields.assemble import assemble_events
+from m2cli.logs.fields.times import parse_times, plan_time
 from m2cli.logs.formats.kinds import NO_SUCH_TIME
 from m2cli.logs.formats.model import Shape
-from m2cli.logs.grammar import SHIFTED_USER, find_reason, is_shifted, match_exact
 from m2cli.logs.lines import IS_IGNORED
-from m2cli.logs.objects import name_paths, object_reason, split_objects
-from m2cli.logs.times import parse_times, plan_time
+from m2cli.logs.parsers.delimited import delimited_reason, part_by_header, split_delimited
+from m2cli.logs.parsers.fast import split_fast
+from m2cli.logs.parsers.grammar import SHIFTED_USER, find_reason, is_shifted, match_exact
+from m2cli.logs.parsers.objects import name_paths, object_reason, split_objects
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import LogFormat

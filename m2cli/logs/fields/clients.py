@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.logs.values import read_value
+from m2cli.logs.fields.values import read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from m2cli.events import EVENT_SCHEMA, TEXTS
-from m2cli.logs.clients import find_clients
-from m2cli.logs.escapes import OF_ALL, decode_columns
-from m2cli.logs.extracts import list_extracts
+from m2cli.logs.fields.clients import find_clients
+from m2cli.logs.fields.escapes import OF_ALL, decode_columns
+from m2cli.logs.fields.extracts import list_extracts
+from m2cli.logs.fields.requests import USUAL_PROTOCOLS, name_event_type, split_request
+from m2cli.logs.fields.values import null_if_none, read_value
 from m2cli.logs.formats import kinds
 from m2cli.logs.formats.options import ALL, is_column
-from m2cli.logs.requests import USUAL_PROTOCOLS, name_event_type, split_request
-from m2cli.logs.values import null_if_none, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.logs.formats.patterns import escape_pattern
-from m2cli.logs.grammar import end_where
+from m2cli.logs.parsers.grammar import end_where
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.kinds import Kind

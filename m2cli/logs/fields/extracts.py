@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from m2cli.errors import UsageError
-from m2cli.logs.escapes import decode_query
+from m2cli.logs.fields.escapes import decode_query
+from m2cli.logs.fields.values import read_value
 from m2cli.logs.formats.patterns import escape_pattern
-from m2cli.logs.values import read_value
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import Field, LogFormat

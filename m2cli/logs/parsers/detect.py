@@ -12,10 +12,10 @@ from m2cli.logs.formats.find import find_format
 from m2cli.logs.formats.model import LogFormat, Shape, Wrapper
 from m2cli.logs.formats.named import FORMATS
 from m2cli.logs.formats.w3c import CLOUDFRONT, FIELDS, W3C
-from m2cli.logs.grammar import line_pattern, match_exact
 from m2cli.logs.lines import IS_IGNORED, cut_lines
-from m2cli.logs.split import read_lines
-from m2cli.logs.wrappers import unwrap_lines
+from m2cli.logs.parsers.grammar import line_pattern, match_exact
+from m2cli.logs.parsers.split import read_lines
+from m2cli.logs.parsers.wrappers import unwrap_lines
 
 SAMPLE_SIZE = 200
 """So many lines are looked at."""

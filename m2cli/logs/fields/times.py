@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.events import TIME
-from m2cli.logs.days import find_day, find_offset, names_a_clock, names_a_day
+from m2cli.logs.fields.days import find_day, find_offset, names_a_clock, names_a_day
+from m2cli.logs.fields.values import null_if_none
 from m2cli.logs.formats.kinds import CLOCK, DATE, DAY, MONTHS, ZONE
-from m2cli.logs.values import null_if_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,25 +117,45 @@ def _parse_epoch(text: pl.Expr, digits: int) -> pl.Expr:
 
 
 def _parse_any(text: pl.Series, zone: str) -> pl.Series:
-    number = pl.when(text.str.contains(r"^[0-9]{1,19}(?:\.[0-9]+)?$")).then(text)
-    size = text.str.splitn(".", 2).struct.field("field_0").str.len_bytes()
+    """Each of `text` by its own shape; what no line of a block has is not looked for."""
+    frame = text.alias("text").to_frame()
+    is_number = frame.select(
+        pl.col("text").str.contains(r"^[0-9]{1,19}(?:\.[0-9]+)?$").fill_null(value=False)
+    ).to_series()
+    found = [_parse_numbers(frame.select(pl.when(is_number).then("text").alias("text")))] if is_number.any() else []
+    if found and is_number.all():
+        return found[0]
+    rest = pl.col("text").str
+    parts = frame.select(
+        rest.extract(rf"^({DAY})[T ]", 1).alias("day"),
+        rest.extract(rf"^\[?({DATE}):", 1).alias("date"),
+        rest.extract(rf"[T :]({CLOCK})(?:[.,+Z \]-]|$)", 1).alias("clock"),
+        rest.extract(r":[0-9]{2}((?:[.,][0-9]{1,9})? ?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)\]?$", 1).alias("rest"),
+    )
+    for name in ("day", "date"):
+        if parts[name].null_count() < len(parts):
+            plan = TimePlan({name: name, "clock": "clock", "rest": "rest"})
+            found.append(_parse_elements(parts, plan, zone))
+    if not found:
+        return pl.Series([None], dtype=TIME).new_from_index(0, len(text))
+    named = pl.DataFrame([times.alias(f"times {number}") for number, times in enumerate(found)])
+    return named.select(pl.coalesce(pl.all())).to_series()
+
+
+def _parse_numbers(frame: pl.DataFrame) -> pl.Series:
+    """Seconds, milliseconds, microseconds or nanoseconds since 1970, by how many digits there are before the point."""
+    number = pl.col("text")
+    sized = frame.with_columns(number.str.splitn(".", 2).struct.field("field_0").str.len_bytes().alias("size"))
+    longest = sized["size"].max()
+    if isinstance(longest, int) and longest <= 10:
+        return sized.select(_parse_epoch(number, 6)).to_series()
+    size = pl.col("size")
     epochs = [
         pl.when(size.is_between(low, high)).then(_parse_epoch(number, digits))
         for low, high, digits in ((1, 10, 6), (11, 13, 3), (14, 16, 0))
     ]
     nanos = pl.when(size.is_between(17, 19)).then(_parse_epoch(number.str.slice(0, 16), 0))
-    frame = pl.DataFrame({"text": text}).select(
-        pl.col("text").str.extract(rf"^({DAY})[T ]", 1).alias("day"),
-        pl.col("text").str.extract(rf"^\[?({DATE}):", 1).alias("date"),
-        pl.col("text").str.extract(rf"[T :]({CLOCK})(?:[.,+Z \]-]|$)", 1).alias("clock"),
-        pl.col("text")
-        .str.extract(r":[0-9]{2}((?:[.,][0-9]{1,9})? ?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)\]?$", 1)
-        .alias("rest"),
-    )
-    of_day, of_date = (TimePlan({name: name, "clock": "clock", "rest": "rest"}) for name in ("day", "date"))
-    return pl.select(
-        pl.coalesce(*epochs, nanos, _parse_elements(frame, of_day, zone), _parse_elements(frame, of_date, zone))
-    ).to_series()
+    return sized.select(pl.coalesce(*epochs, nanos)).to_series()
 
 
 def _parse_elements(frame: pl.DataFrame, plan: TimePlan, zone: str) -> pl.Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from m2cli.logs.formats.model import Wrapper
-from m2cli.logs.objects import split_objects
+from m2cli.logs.parsers.objects import split_objects
 
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})"
 # RFC 3164 with or without its priority, and as rsyslog and journald write it to files; RFC 5424.
