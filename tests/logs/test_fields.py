@@ -149,3 +149,7 @@ def test_a_time_without_a_zone_is_of_the_zone_that_was_named() -> None:
 def parse_none(line: str, layout: str) -> int:
     log_format = find_format(layout).with_options(FieldRule(time_zone="Europe/Amsterdam"))
     return len(parse_block(line.encode(), Place(log_format, ORIGIN, 0), max_line_size=1 << 20).rejects)
+
+
+def test_a_rule_can_be_a_key_whatever_it_holds() -> None:
+    assert len({FieldRule(cookies={"session_id": "a"}), FieldRule(cookies={"session_id": "a"}), FieldRule()}) == 2

@@ -48,8 +48,9 @@ class FieldRule:
     """
 
     keep: tuple[str, ...] = ()
-    cookies: Mapping[str, str] = field(default_factory=dict)
-    queries: Mapping[str, str] = field(default_factory=dict)
+    # Sources of a pipeline are keys of dictionaries, and have a rule each.
+    cookies: Mapping[str, str] = field(default_factory=dict, hash=False)
+    queries: Mapping[str, str] = field(default_factory=dict, hash=False)
     client: ClientRule | None = None
     time_zone: str = "UTC"
 
