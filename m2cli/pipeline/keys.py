@@ -398,6 +398,18 @@ KEYS = (
         meaning="The topic that every end of visit goes to.",
     ),
     _topics(
+        name="pseudonymous_events",
+        sample='"pseudonymous_events"',
+        check=check_topic,
+        meaning="The topic that tagged events go to under pseudonyms, by the rules of [anonymize].",
+    ),
+    _topics(
+        name="pseudonymous_ends",
+        sample='"pseudonymous_ends"',
+        check=check_topic,
+        meaning="The same for ends of visit.",
+    ),
+    _topics(
         name="group",
         sample='"m2-shop"',
         check=check_topic,

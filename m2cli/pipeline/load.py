@@ -302,7 +302,7 @@ def _build_kafka(settings: Mapping[str, Any]) -> KafkaRule | None:
 
 
 def _build_topics(settings: Mapping[str, Any], pipeline: str) -> TopicsRule | None:
-    if not settings["tagged_events"] and not settings["ends_of_visit"]:
+    if not any(topic for name, topic in settings.items() if name != "group"):
         return None
     return TopicsRule(**{**settings, "group": settings["group"] or f"m2-{pipeline}"})
 

@@ -103,26 +103,38 @@ Source: TypeAlias = FileSource | KafkaSource
 
 @dataclass(frozen=True, kw_only=True)
 class TopicsRule:
-    """The topics that a pipeline writes to, exactly once; either may be left out.
+    """The topics that a pipeline writes to, exactly once, and their pseudonymous twins; any may be left out.
 
     `group` is the transactional id, and the consumer group that the batch is committed for: one pipeline's alone.
-    Raises `UsageError` for what is no topic's name, and where both are one topic.
+    Raises `UsageError` for what is no topic's name, and where two are one topic.
     """
 
     group: str
     tagged_events: str | None = None
     ends_of_visit: str | None = None
+    pseudonymous_events: str | None = None
+    pseudonymous_ends: str | None = None
 
     def __post_init__(self) -> None:
         for topic in self.names:
             check_topic(topic)
-        if len(self.names) != len(set(self.names)):
-            raise UsageError(f"`{self.tagged_events}` is named twice; ends of visit need a topic of their own")
+        if twice := [topic for number, topic in enumerate(self.names) if topic in self.names[:number]]:
+            raise UsageError(f"`{twice[0]}` is named twice; what it gets besides needs a topic of its own")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Those that are written to."""
-        return tuple(filter(None, (self.tagged_events, self.ends_of_visit)))
+        return tuple(filter(None, self.all_topics))
+
+    @property
+    def all_topics(self) -> tuple[str | None, ...]:
+        """Events and ends, then the same under pseudonyms; None where there is none."""
+        return (self.tagged_events, self.ends_of_visit, self.pseudonymous_events, self.pseudonymous_ends)
+
+    @property
+    def has_twins(self) -> bool:
+        """Whether anything goes out under pseudonyms."""
+        return bool(self.pseudonymous_events or self.pseudonymous_ends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +208,8 @@ class PipelineRule:
             if self.anonymize:
                 check_source(source, self.sources[:number], self.anonymize.lake)
         check_kafka(self.kafka, self.sources, self.topics)
+        if self.topics and self.topics.has_twins and self.anonymize is None:
+            raise UsageError("pseudonymous topics need salts and what may pass; write them below [anonymize]")
         if self.seal_with and not self.keys:
             raise UsageError(
                 f"`seal_with` names the key `{self.seal_with}`, and no folder has it; write `keys` beside it"

@@ -80,6 +80,8 @@ timeout = "10s"
 [topics]
 tagged_events = "tagged"
 ends_of_visit = "ends"
+pseudonymous_events = "pseudo"
+pseudonymous_ends = "pseudo_ends"
 group = "shop"
 [visit]
 inactivity = "20m"
@@ -174,7 +176,13 @@ def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
         ssl_keyfile="/etc/m2/m2.key",
         timeout=timedelta(seconds=10),
     )
-    assert rule.topics == TopicsRule(tagged_events="tagged", ends_of_visit="ends", group="shop")
+    assert rule.topics == TopicsRule(
+        group="shop",
+        tagged_events="tagged",
+        ends_of_visit="ends",
+        pseudonymous_events="pseudo",
+        pseudonymous_ends="pseudo_ends",
+    )
     assert (rule.keys, rule.seal_with) == (tmp_path / "keys", "one")
     assert (rule.schemas, rule.lake_every) == ("https://registry.example", timedelta(minutes=10))
     assert rule.visit == VisitRule(
@@ -256,7 +264,7 @@ def test_the_example_of_a_setting_is_one(tmp_path: Path, key) -> None:  # type: 
         "kafka": NEEDED_TOGETHER.get(key.name, {}) | {"bootstrap_servers": 'bootstrap_servers = "host:9092"'},
         "topics": {"tagged_events": 'tagged_events = "tagged"'},
     }
-    if key.section == "anonymize":
+    if key.section == "anonymize" or key.name.startswith("pseudonymous"):
         needed["anonymize"] = {"lake": 'lake = "anonymous"'}
     sections = needed | {key.section: {**needed.get(key.section, {}), key.name: own}}
     text = "\n".join("\n".join([header(section), *lines.values(), ""]) for section, lines in sections.items())
@@ -387,7 +395,7 @@ WRONG = {
     ),
     "a topic for both outputs": (
         LEAST + '[kafka]\nbootstrap_servers = "host:9092"\n[topics]\ntagged_events = "t"\nends_of_visit = "t"',
-        "9: `t` is named twice; ends of visit need a topic of their own",
+        "9: `t` is named twice; what it gets besides needs a topic of its own",
     ),
     "a server without a port": (
         LEAST + '[kafka]\nbootstrap_servers = "host"',

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,8 @@ from m2cli.kafka import (
     open_sink,
 )
 from m2cli.ledger import open_ledger
+from m2cli.pipeline.rule import AnonymizeRule
+from m2cli.privacy.ring import make_salt
 from m2cli.runs.batch.topics import OtherLedgerError
 from m2cli.runs.check import check_pipeline
 from m2cli.runs.follow import FollowRule, follow_pipeline
@@ -38,7 +41,7 @@ from m2cli.runs.rebuild.rule import RebuildRule
 from m2cli.runs.rebuild.work import rebuild_dates
 from m2cli.runs.status import read_status
 from tests.kafka.cluster import Admin
-from tests.topics.market import MINUTE, START, Market, assert_said_once, make_events
+from tests.topics.market import MINUTE, START, Market, assert_said_once, decode, make_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,6 +231,40 @@ def test_what_comes_encrypted_goes_out_encrypted(market: Market, tmp_path: Path)
     opened = cipher.open(sealed["value"])
     assert opened.messages.bin.starts_with(b"\xc3\x01").all()
     assert opened.messages.len() == market.read("events").height
+
+
+def test_pseudonymous_topics_say_what_the_pseudonymous_lake_does(market: Market, tmp_path: Path) -> None:
+    make_salt(tmp_path / "salts", START.year)
+    if datetime.now(UTC).year != START.year:
+        make_salt(tmp_path / "salts", datetime.now(UTC).year)
+    name = market.place.name
+    with open_client(market.kafka) as client:
+        for topic in (f"{name}-pe", f"{name}-pv"):
+            client.create_topic(topic, partition_count=2)
+    topics = market.rule.topics
+    assert topics
+    market.settings |= {
+        "topics": replace(topics, pseudonymous_events=f"{name}-pe", pseudonymous_ends=f"{name}-pv"),
+        "anonymize": AnonymizeRule(lake=tmp_path / "anonymous", salts=tmp_path / "salts"),
+    }
+    for number in range(2):
+        market.send(make_events(number, late=False))
+        market.run()
+    market.run(is_flush=True)
+    events, ends = (market.read_topic(f"{name}-{kind}") for kind in ("pe", "pv"))
+    for frame in (events, ends):
+        for column in ("key", "value"):
+            assert not frame[column].bin.contains(b"v1-0").any()
+    said = decode(events)
+    assert Counter(said["visitor_id"].value_counts()["count"]) == Counter(
+        market.read_tagged()["visitor_id"].value_counts()["count"]
+    )
+    assert said["user_agent"].null_count() == said["source"].null_count() == said.height
+    twin = pl.read_parquet(tmp_path / "anonymous" / "events" / "**" / "*.parquet")
+    columns = ["visit_id", "event_id", "event_time", "cause_id"]
+    assert sorted(said.select(columns).rows(), key=str) == sorted(twin.select(columns).rows(), key=str)
+    visits = pl.read_parquet(tmp_path / "anonymous" / "visits" / "**" / "*.parquet")
+    assert sorted(decode(ends)["visit_id"]) == sorted(visits["visit_id"])
 
 
 def test_messages_that_retention_took_are_told_of_and_passed_over_when_asked(market: Market, admin: Admin) -> None:

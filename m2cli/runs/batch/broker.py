@@ -133,7 +133,8 @@ class Broker:
         if self._topics is None and self._pipeline.topics is not None:
             from m2cli.runs.batch.topics import Topics
 
-            self._topics = Topics(self, self._pipeline.topics, ledger, accepts_gap=self._accepts_gap)
+            rule, anonymize = self._pipeline.topics, self._pipeline.anonymize
+            self._topics = Topics(self, rule, anonymize, ledger, accepts_gap=self._accepts_gap)
         return self._topics
 
     def _find_decoder(self, source: KafkaSource) -> Decoder:

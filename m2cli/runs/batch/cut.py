@@ -108,7 +108,7 @@ class _Cutter:
         self._carried.next_visit_number = assigned.state.next_visit_number
         self._lake.write_duplicates(assigned.duplicates)
         self.done.duplicate_count += assigned.duplicates.height
-        self._outlet.send(assigned.tagged, assigned.ended, self._W.time)
+        self._outlet.send(assigned, self._W.time)
         tagged = assigned.tagged
         for ended in slice_visits(assigned.ended, self._rule.budget):
             before = ended["visit_number"].filter(ended["visit_number"] < self._first_new)

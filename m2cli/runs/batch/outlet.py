@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    import polars as pl
-
     from m2cli.kafka import PlannedOffsets
+    from m2cli.visits import Assigned
 
 
 class Outlet(Protocol):
@@ -19,7 +18,7 @@ class Outlet(Protocol):
     def begin(self, step: int) -> None:
         """Begin with a step."""
 
-    def send(self, tagged: pl.DataFrame, ended: pl.DataFrame, W: datetime | None) -> None:
+    def send(self, assigned: Assigned, W: datetime | None) -> None:
         """Send the events that W has made final, and the ends of the visits that it has closed."""
 
     def commit(self, offsets: Iterable[PlannedOffsets]) -> None:
@@ -32,7 +31,7 @@ class Nowhere:
     def begin(self, step: int) -> None:
         """Nothing is begun."""
 
-    def send(self, tagged: pl.DataFrame, ended: pl.DataFrame, W: datetime | None) -> None:
+    def send(self, assigned: Assigned, W: datetime | None) -> None:
         """Nothing is sent."""
 
     def commit(self, offsets: Iterable[PlannedOffsets]) -> None:

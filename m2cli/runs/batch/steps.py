@@ -127,7 +127,7 @@ class Steps:
             self._state, self.W = assigned.state, W
             self._lake.write_duplicates(assigned.duplicates)
             self._done.duplicate_count += assigned.duplicates.height
-            self._outlet.send(assigned.tagged, assigned.ended, W.time)
+            self._outlet.send(assigned, W.time)
             self._keep(assigned.tagged, assigned.ended)
         self._site.at("step sent")
         self._outlet.commit(plan.offsets)

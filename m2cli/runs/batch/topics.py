@@ -16,16 +16,19 @@ from m2cli.avro.encode import Encoder
 from m2cli.avro.own import end_of_visit_schema, tagged_event_schema
 from m2cli.errors import ExitCode, M2Error
 from m2cli.kafka import TopicPartition
+from m2cli.privacy.pseudonyms import pseudonymize, pseudonymize_visits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from typing import Self
 
     from m2cli.kafka import CommittedOffset, PlannedOffsets, Sink
     from m2cli.ledger import LedgerBatch, LedgerReader
     from m2cli.pipeline import TopicsRule
+    from m2cli.pipeline.rule import AnonymizeRule
     from m2cli.runs.batch.broker import Broker
+    from m2cli.visits import Assigned
 
 SENT = "is_sent"  # in the facts of a batch: whether the group has it
 
@@ -59,18 +62,24 @@ class OtherLedgerError(M2Error):
 class Topics:
     """Writes the topics of a pipeline, one transaction a step; a step that the group has is not sent again."""
 
-    def __init__(self, broker: Broker, rule: TopicsRule, ledger: LedgerReader, *, accepts_gap: bool = False) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        rule: TopicsRule,
+        anonymize: AnonymizeRule | None,
+        ledger: LedgerReader,
+        *,
+        accepts_gap: bool = False,
+    ) -> None:
         """Shut out whoever wrote as this group before, and find out how far it came; before the next batch is planned.
 
         Raises `BrokerAwayError`, and `OtherLedgerError` where the topics are not what the ledger led to.
         """
-        self._rule, self._broker, self._ledger = rule, broker, ledger
+        self._rule, self._anonymize, self._broker, self._ledger = rule, anonymize, broker, ledger
+        schemas = (tagged_event_schema(), end_of_visit_schema())
         self._encoders = [
             (topic, Encoder(schema, broker.sealing))
-            for topic, schema in (
-                (rule.tagged_events, tagged_event_schema()),
-                (rule.ends_of_visit, end_of_visit_schema()),
-            )
+            for topic, schema in zip(rule.all_topics, (*schemas, *schemas), strict=True)
         ]
         for topic in rule.names:
             broker.describe(topic)
@@ -112,8 +121,8 @@ class Topics:
             self._boundary = self._ledger.read_progress().W.time
             self._sink.begin()
 
-    def send(self, tagged: pl.DataFrame, ended: pl.DataFrame, W: datetime | None) -> None:
-        """Send tagged events and ends of visit; those of a visitor in the order in which they stand here.
+    def send(self, assigned: Assigned, W: datetime | None) -> None:
+        """Send tagged events and ends of visit, and their pseudonymous twins; those of a visitor in their order.
 
         Their headers: `batch`, `W`, and `snapshot_W`: every visit that ended before it is in the lake already.
         """
@@ -121,7 +130,8 @@ class Topics:
             return
         batch_id = self._batch.batch_id.encode()
         headers = [("batch", batch_id), ("W", _to_text(W)), ("snapshot_W", _to_text(self._boundary))]
-        for (topic, encoder), frame in zip(self._encoders, (tagged, ended), strict=True):
+        frames = [assigned.tagged, assigned.ended, *self._make_twins(assigned)]
+        for (topic, encoder), frame in zip(self._encoders, frames, strict=False):
             if topic and frame.height:
                 messages = pl.DataFrame(
                     {
@@ -130,6 +140,18 @@ class Topics:
                     }
                 )
                 self._sink.send(topic, messages, headers=headers)
+
+    def _make_twins(self, assigned: Assigned) -> Iterator[pl.DataFrame]:
+        """The same under pseudonyms, by the salt of the year in which each visit started (DESIGN 6.2)."""
+        if self._anonymize is None or not self._rule.has_twins:
+            return
+        privacy, salts = self._anonymize.privacy, self._anonymize.source
+        starts = pl.concat(
+            [visits.select("visit_number", "start_time") for visits in (assigned.ended, assigned.state.open_visits)]
+        )
+        started = assigned.tagged.join(starts, on="visit_number", how="left", maintain_order="left")
+        yield pseudonymize(started, privacy, salts) if started.height else started
+        yield pseudonymize_visits(assigned.ended, privacy, salts) if assigned.ended.height else assigned.ended
 
     def commit(self, offsets: Iterable[PlannedOffsets]) -> None:
         """Commit the transaction of the step, unless the group has it."""
