@@ -12,8 +12,6 @@ from m2cli.kafka.client import (
     Sink,
     TopicFacts,
     TopicPartition,
-    open_client,
-    open_sink,
 )
 from m2cli.kafka.errors import (
     BrokerAwayError,
@@ -34,6 +32,7 @@ from m2cli.kafka.follow import (
     follow_topic,
     name_partition,
 )
+from m2cli.kafka.opening import open_client, open_sink
 from m2cli.kafka.rule import LIBRARIES, SASL_MECHANISMS, SECURITY_PROTOCOLS, KafkaRule
 
 __all__ = [

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from glob import has_magic
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -19,8 +18,6 @@ from m2cli.ledger import RowOfFile
 from m2cli.logs.follow import (
     FollowRule,
     KnownFile,
-    KnownPart,
-    Mark,
     RangeReader,
     follow_logs,
 )
@@ -28,15 +25,16 @@ from m2cli.logs.listing import list_logs
 from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource
 from m2cli.pipeline.rule import LATEST
 from m2cli.runs.batch.contents import look_into, make_file_rule, make_log_rule
+from m2cli.runs.batch.known_parts import Parts, Sizes
 from m2cli.runs.batch.plan import PlannedInput
 from m2cli.runs.batch.work import Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from m2cli.kafka import PlannedOffsets
-    from m2cli.ledger import Ledger, RowOfPart
+    from m2cli.ledger import Ledger
     from m2cli.logs.follow import PlannedRange
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.batch.broker import Broker
@@ -82,75 +80,6 @@ class Standing(NamedTuple):
     """By the name of a topic's partition."""
 
 
-class _Marks(Sequence[Mark]):
-    """The marks of a part, read when they are looked at: of most parts they never are."""
-
-    def __init__(self, ledger: Ledger, part_id: str) -> None:
-        self._ledger, self._part_id = ledger, part_id
-
-    @cached_property
-    def _marks(self) -> tuple[Mark, ...]:
-        return tuple(Mark(*mark) for part in self._ledger.find_parts(part_ids=[self._part_id]) for mark in part.marks)
-
-    @overload
-    def __getitem__(self, index: int) -> Mark: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Mark]: ...
-    def __getitem__(self, index: int | slice) -> Mark | Sequence[Mark]:
-        return self._marks[index]
-
-    def __len__(self) -> int:
-        return len(self._marks)
-
-
-class _Parts:
-    """The parts that the ledger knows, asked for one by one: after years there are hundreds of thousands."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def get(self, part_id: str) -> KnownPart | None:
-        """The part of that id."""
-        found = self._ledger.find_parts(part_ids=[part_id])
-        return self._to_part(found[0]) if found else None
-
-    def find_named(self, name: str) -> list[KnownPart]:
-        """All parts of that name, whatever their suffix."""
-        return [self._to_part(row) for row in self._ledger.find_parts(names=[name])]
-
-    def _to_part(self, row: RowOfPart) -> KnownPart:
-        return KnownPart(
-            part_id=row.part_id,
-            name=row.name,
-            source=row.source,
-            position=row.position,
-            line_count=row.line_count,
-            marks=_Marks(self._ledger, row.part_id),
-            is_excluded=row.is_excluded,
-        )
-
-
-class _Sizes(Mapping[str, int]):
-    """The sizes of the event files that were ever taken, by part, and of those that this plan takes."""
-
-    def __init__(self, ledger: Ledger, planned: Collection[str]) -> None:
-        self._ledger, self._planned = ledger, planned
-
-    def __getitem__(self, part_id: str) -> int:
-        found = self._ledger.find_parts(part_ids=[part_id])
-        if found:
-            return found[0].position
-        if part_id in self._planned:
-            return 0
-        raise KeyError(part_id)
-
-    def __iter__(self) -> Iterator[str]:
-        return (part.part_id for part in self._ledger.list_parts())
-
-    def __len__(self) -> int:
-        return len(self._ledger.list_parts())
-
-
 class Known:
     """What the ledger knows of the sources, and what one source's plan says to the next."""
 
@@ -168,7 +97,7 @@ class Known:
         names = {source.name for source in sources}
         followed = follow_logs(
             [path for source in sources for path in source.paths],
-            _Parts(self._ledger),
+            Parts(self._ledger),
             {row.path: KnownFile(*row[1:]) for row in self._files if row.source_name in names},
             now=now,
             rule=FollowRule(),
@@ -198,7 +127,7 @@ class Known:
         """What is new of event files; each is taken whole, in the order in which they arrived."""
         followed = follow_event_files(
             source.paths,
-            _Sizes(self._ledger, self._taken),
+            Sizes(self._ledger, self._taken),
             {row.path: KnownEventFile(*row[1:7]) for row in self._files if row.source_name == source.name},
             now=now,
             rule=make_file_rule(source),
