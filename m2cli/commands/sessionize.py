@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     shell_complete=complete("default", "session", "ip"),
     help="Who a visitor is: default (session cookie, else address and user agent), session, or ip.",
 )
+@click.option(
+    "--join-first-hits",
+    "joins_first_hits",
+    is_flag=True,
+    help="Give events without a session cookie to the session that the same address and user agent begin next.",
+)
 @duration_option("--inactivity", timedelta(minutes=30), "A silence of more than this ends a visit.")
 @duration_option("--max-duration", timedelta(hours=12), "An event later than this after the first starts the next.")
 @click.option("--country-db", type=PATH, metavar="FILE", help="An MMDB file to take countries from.")
@@ -58,6 +64,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     mapping: tuple[str, ...],
     time_zone: str,
     visitor: str,
+    joins_first_hits: bool,
     inactivity: timedelta,
     max_duration: timedelta,
     country_db: Path | None,
@@ -96,6 +103,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
         visitor=VisitorRule(by=visitor),
         enrichment=EnrichRule(country=CountryRule(database=country_db)),
         visit=VisitRule(inactivity=inactivity, max_duration=max_duration),
+        joins_first_hits=joins_first_hits,
         max_rejects=max_rejects,
         replace=replace,
         memory=default_memory() if memory is None else parse_size(memory),
@@ -124,6 +132,8 @@ def _summarize(facts: SessionizeFacts, lake: Path, seconds: float) -> list[tuple
     if facts.duplicate_count or facts.id_reused_count:
         duplicates = f"{facts.duplicate_count:,} set aside; {facts.id_reused_count:,} ids reused within a visit"
         lines.append(("duplicates", duplicates))
+    if facts.first_hit_count:
+        lines.append(("first hits", f"{facts.first_hit_count:,} events without a cookie given to a session"))
     if facts.passed_over:
         lines.append(("passed over", f"{', '.join(facts.passed_over)}: nothing that is not in another input"))
     lines.append(("time", f"{seconds:.1f} s, {format_rate(facts.tally.read_count / max(seconds, 1e-9), 'events')}"))

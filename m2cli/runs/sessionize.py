@@ -24,7 +24,8 @@ from m2cli.runs.shards import Shard, Spill, budget_events, default_memory, size_
 from m2cli.settings import format_size
 from m2cli.stages.causes import CauseRule, derive_causes, derive_log_causes
 from m2cli.stages.enrich import EnrichRule, enrich
-from m2cli.stages.visitors import VisitorRule, assign_visitors
+from m2cli.stages.first_hits import join_first_hits, merge_sessions, split_first_hits
+from m2cli.stages.visitors import DEFAULT, VisitorRule, assign_visitors
 from m2cli.visits import VisitRule, VisitState, Watermark, assign_visits, count_reused_ids, gather
 from m2cli.visits.watermarks import later_of
 
@@ -56,6 +57,8 @@ class SessionizeRule:
     enrichment: EnrichRule = field(default_factory=EnrichRule)
     visit: VisitRule = field(default_factory=VisitRule)
     causes: CauseRule = field(default_factory=CauseRule)
+    joins_first_hits: bool = False
+    """Whether events without a session cookie go to the session that the same address and user agent begin next."""
     max_rejects: RejectLimit | None = None
     replace: bool = False
     memory: int = field(default_factory=default_memory)
@@ -65,6 +68,8 @@ class SessionizeRule:
         if self.memory < LEAST_MEMORY:
             least = format_size(LEAST_MEMORY)
             raise UsageError(f"`memory` is {format_size(self.memory)}; it has to be at least {least}")
+        if self.joins_first_hits and self.visitor.by != DEFAULT:
+            raise UsageError(f"by `{self.visitor.by}` no event is without a name; join first hits by `{DEFAULT}` only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,8 @@ class SessionizeFacts:
     id_reused_count: int
     visit_count: int
     visitor_count: int
+    first_hit_count: int
+    """Events that had no session cookie yet, and were given to the session that followed."""
     robot_event_count: int
     effect_count: int
     """Events that name a cause."""
@@ -94,6 +101,7 @@ class _Taken(NamedTuple):
     last_event_time: datetime | None
     passed_over: tuple[str, ...]
     is_all_logs: bool
+    first_hit_count: int
 
 
 def sessionize(
@@ -126,13 +134,14 @@ def _bound(intake: IntakeRule, memory: int) -> IntakeRule:
 def _take_in(reading: Reading, rule: SessionizeRule, spill: Spill, staged: StagedLake) -> _Taken:
     tally, last = Tally(detected=list(reading.detected)), None
     rejects: list[pl.DataFrame] = []
+    first_hits = _FirstHits(spill, rule) if rule.joins_first_hits else None
     spill.add(assign_visitors(pl.DataFrame(schema=_NEEDED), rule.visitor).events)
     for piece in reading.pieces:
         tally.add(piece)
         named = assign_visitors(piece.events, rule.visitor)
         tally.reject(named.rejects)
         last = later_of(last, named.events["event_time"].max())  # type: ignore[arg-type]  # a TIME column's max
-        spill.add(named.events)
+        (first_hits or spill).add(named.events)
         rejects += [frame for frame in (piece.rejects, named.rejects) if frame.height]
         if sum(map(size_in_memory, rejects)) > _MOST_REJECTED:
             staged.write_rejects(pl.concat(rejects, how="diagonal"))
@@ -140,7 +149,33 @@ def _take_in(reading: Reading, rule: SessionizeRule, spill: Spill, staged: Stage
     tally.check(rule.max_rejects)
     if rejects:
         staged.write_rejects(pl.concat(rejects, how="diagonal"))
-    return _Taken(spill, tally, last, reading.passed_over, reading.is_all_logs)
+    first_hit_count = first_hits.join() if first_hits else 0
+    return _Taken(spill, tally, last, reading.passed_over, reading.is_all_logs, first_hit_count)
+
+
+class _FirstHits:
+    """Holds events without a session cookie back until it is known which session each of them led to."""
+
+    def __init__(self, spill: Spill, rule: SessionizeRule) -> None:
+        self._spill, self._reach = spill, rule.visit.inactivity
+        self._held = spill.beside("first-hits")
+        self._sessions: list[pl.DataFrame] = []
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Take in `events`; those with a name of their own are passed on."""
+        parted = split_first_hits(events)
+        self._spill.add(parted.others)
+        self._held.add(parted.without_cookie)
+        self._sessions.append(parted.sessions)
+
+    def join(self) -> int:
+        """Pass on what was held, each event with its visitor; how many were given to a session."""
+        sessions, count = merge_sessions(self._sessions), 0
+        for shard in self._held.drain():
+            joined = join_first_hits(shard.events, sessions, self._reach)
+            self._spill.add(joined.events)
+            count += joined.joined_count
+        return count
 
 
 def _refuse_own_input(paths: Sequence[Path], lake: Path) -> None:
@@ -238,6 +273,7 @@ def _conclude(taken: _Taken, counts: _Counts, orphan_count: int) -> SessionizeFa
     return SessionizeFacts(
         tally=taken.tally,
         passed_over=taken.passed_over,
+        first_hit_count=taken.first_hit_count,
         orphan_count=orphan_count,
         **asdict(counts),
     )

@@ -104,6 +104,15 @@ class Spill:
         self._flush_count = 0
         self._weights = [0.0] * _BUCKETS
 
+    def beside(self, name: str) -> Spill:
+        """An empty one for other events, with a quarter of the budget, in a folder `name` of this one's.
+
+        Raises `UnwritableSinkError` where that cannot be made.
+        """
+        with explain_unwritable(self._named):
+            (self._folder / name).mkdir()
+        return Spill(self._folder / name, self._budget // 4, named=self._named)
+
     @property
     def is_spilled(self) -> bool:
         """Whether anything is on disk."""
