@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class FollowRule:
     """How a pipeline is followed.
 
-    `step_every`: how long a step may wait for more. `most_messages`: so many of each topic a step, so that one that
+    `step_every`: how far apart steps begin at least. `most_messages`: so many of each topic a step, so that one that
     has to catch up is not held in memory whole. `accepts_gap`: go on where messages are lost.
     """
 
@@ -88,6 +88,7 @@ class _Follower:
     def __init__(self, site: Site, rule: FollowRule, pause: Callable[[float], bool]) -> None:
         self._site, self._rule, self._pause = site, rule, pause
         self._is_over = self._is_behind = False
+        self._planned = stopwatch()
 
     def do_batch(self) -> Followed | None:
         """Wait for input, and do a batch of it; None if nothing came before the end."""
@@ -120,9 +121,12 @@ class _Follower:
         start = stopwatch()
         every = self._rule.step_every.total_seconds()
         while seconds is None or elapsed_since(start) < seconds:
-            if self._pause(0 if self._is_behind else every):
+            # What the last step took is part of the wait, so that steps come at the pace that is asked for.
+            left = max(0.0, every - elapsed_since(self._planned))
+            if self._pause(0.0 if self._is_behind else left):
                 self._is_over = True
                 return None
+            self._planned = stopwatch()
             new = self._plan(steps)
             self._is_behind = new.is_partial
             is_read = any(each.start < each.end for each in new.plan.offsets)
