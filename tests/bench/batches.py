@@ -10,12 +10,13 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from m2cli.pipeline import load_pipeline
 from m2cli.runs.run import run_pipeline
+from tests.bench.spent import Spent, spend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,12 +28,6 @@ MEMORY = 2 << 30
 LOAD_COUNT = 1_000
 _MEBI = 1 << 20
 _M2 = str(Path(sys.executable).with_name("m2"))
-_CACHE = Path(__file__).parents[2] / "build" / "bench"
-# As m2 is when it is installed: compiled once, which takes longer than an empty batch.
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {
-    "PYTHONPYCACHEPREFIX": str(_CACHE / "compiled")
-}
-
 _PIPELINE = """
 [pipeline]
 name = "bench"
@@ -48,31 +43,6 @@ _LOG = """
 type = "access_log"
 paths = ["logs/access.log*"]
 """
-
-
-class Spent(NamedTuple):
-    """What a process took: seconds of the processor, seconds on the wall, bytes at most.
-
-    Linux counts the memory of who started it as well, until it is itself: here some 150 MiB.
-    """
-
-    cpu: float
-    wall: float
-    peak: int
-
-
-def spend(*command: str, folder: Path) -> Spent:
-    """Run a command in `folder` to its end, which has to be a good one."""
-    start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=folder, env=_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        said = process.stderr.read() if process.stderr else b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{said.decode()}")
-    return Spent(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss * 1024)
 
 
 def make_day(event_count: int, cache: Path) -> Path:

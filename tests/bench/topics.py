@@ -5,7 +5,6 @@ The broker is apart, and its time is not counted. Beside each figure stands the 
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -21,6 +20,7 @@ from m2cli.kafka import open_client
 from m2cli.runs.sample import make_sample, read_sample
 from m2cli.runs.topics import SendRule, send_events
 from m2cli.sample.rule import SampleRule
+from tests.bench.spent import spend
 from tests.kafka.broker import Broker
 from tests.topics.market import Market
 
@@ -33,24 +33,6 @@ LIVE_RATE = 10_000
 LIVE_SECONDS = 40
 B = 5  # seconds of out-of-orderness, as pipelines/kafka.toml has it
 _M2 = str(Path(sys.executable).with_name("m2"))
-
-
-class Spent(NamedTuple):
-    cpu: float
-    wall: float
-    peak: int
-
-
-def spend(*command: str) -> Spent:
-    """Run a command to its end, which has to be a good one."""
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        said = process.stderr.read() if process.stderr else b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{said.decode()}")
-    return Spent(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss * 1024)
 
 
 def bench_topics(folder: Path, cache: Path) -> None:
