@@ -25,7 +25,7 @@ from m2cli.kafka import (
     open_client,
     open_sink,
 )
-from tests.kafka.cluster import number_messages, read_all, read_values, write_plainly
+from tests.kafka.cluster import number_messages, read_values, write_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def test_a_reader_outlives_a_broker_that_comes_back_and_not_one_that_does_not(
             list(reading)
         for ask in (
             lambda: client.describe_topic(topic),
-            lambda: read_all(client, topic),
+            lambda: list(client.read_ranges(topic, {0: Range(0, 60)})),
             lambda: client.read_commit("group", [TopicPartition(topic, 0)]),
             lambda: client.create_topic("another"),
         ):

@@ -271,7 +271,9 @@ class Life(NamedTuple):
     is_flush: bool = False
     is_following: bool = False
     seconds: float = 0.0
-    """How long it follows."""
+    """How long it follows at most."""
+    step_count: int | None = None
+    """After how many steps it ends, if it comes to that."""
 
 
 def _begin(life: Life, pipe: Connection) -> None:
@@ -298,7 +300,7 @@ def _live(life: Life, pipe: Connection) -> None:
 
     def pause(seconds: float) -> bool:
         time.sleep(min(seconds, 0.05))
-        return time.monotonic() > end
+        return time.monotonic() > end or seen["step committed"] == life.step_count
 
     rule = FollowRule(step_every=timedelta(seconds=0.05), most_messages=40)
     follow_pipeline(market.rule, rule, now=lambda: datetime.now(UTC), pause=pause, at=at)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def die_at_steps(market: Market, *, is_following: bool, most: int, times: int = 1) -> int:
     """Live on through slices of events, killed at each step that a process comes to; how often that was."""
     market.send(make_events(0))
-    life = Life(market.place, is_following=is_following, seconds=1.0 if is_following else 0.0)
-    recorded = live(life)
+    life = Life(market.place, is_following=is_following, seconds=60.0)
+    recorded = live(life._replace(step_count=2))
     assert recorded.exit_code == 0
     steps = list(dict.fromkeys(recorded.steps))
     kills = 0
