@@ -24,7 +24,7 @@ REASONS = (NO_OBJECT, CUT_OBJECT)
 # in another way than they stand there are left to the exact parser, and so are surrogates, which it makes zeros of.
 _UNICODE = "u(?:00[2-7]|0[1-9A-Fa-f][0-9A-Fa-f]|[1-9A-Ca-cE-Fe-f][0-9A-Fa-f]{2})[0-9A-Fa-f]"
 _TEXT = rf'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|{_UNICODE}))*"'
-_NUMBER = r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{0,8}[1-9])?"
+_NUMBER = r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"
 _LEVELS = 3
 _HALVES = 64
 
