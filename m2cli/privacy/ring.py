@@ -100,10 +100,13 @@ def destroy_salt(folder: Path, year: int, now: datetime) -> str:
 
 
 def warn_of_missing(entries: Sequence[RingEntry], now: datetime) -> list[str]:
-    """What to do about salts that are needed soon: this year's, and from December on next year's."""
-    usable = {entry.year for entry in entries if not (entry.destroyed_time or entry.problem)}
+    """What to do about salts that are needed soon: this year's, and from December on next year's.
+
+    A salt with a problem is there, and a destroyed one cannot be made again: neither is missing.
+    """
+    known = {entry.year for entry in entries}
     needed = [now.year] + ([now.year + 1] if now.month == _LAST_MONTH else [])
-    return [f"there is no salt of {year}; make it with `m2 salt new {year}`" for year in needed if year not in usable]
+    return [f"there is no salt of {year}; make it with `m2 salt new {year}`" for year in needed if year not in known]
 
 
 def _look(folder: Path, year: int) -> RingEntry:

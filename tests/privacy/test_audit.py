@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from m2cli.errors import ExitCode, UsageError
 from m2cli.privacy.forms import write_forms
+from m2cli.privacy.ring import destroy_salt
+from m2cli.privacy.salts import FolderSalts
 from m2cli.runs.anonymize.lake import anonymize_lake
 from m2cli.runs.audit.guess import Guesses, guess_addresses
 from m2cli.runs.audit.inputs import audit_inputs
@@ -27,8 +29,6 @@ from tests.privacy.lakes import NOW, RULE, SAMPLE, make_lake
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from m2cli.privacy.salts import FolderSalts
 
 FORMS: dict[str, Callable[[str], str]] = {
     "plain": str,
@@ -80,6 +80,16 @@ def test_what_is_well_passes_and_says_what_it_is(pair: Path, salts: FolderSalts)
     }
     assert sum("brute force" in check.name for check in checks) == 3
     assert any(check.name == "re-identifies" for check in checks)
+
+
+def test_a_destroyed_salt_ends_no_audit(pair: Path, ring: Path, tmp_path: Path) -> None:
+    shutil.copytree(ring, tmp_path / "salts")
+    destroy_salt(tmp_path / "salts", 2025, NOW)
+    checks = list(audit_lake(pair / "anonymous", pair / "lake", salts=FolderSalts(folder=tmp_path / "salts")))
+    assert failed(checks) == set()
+    said = [check.sentence for check in checks if check.name == "brute force"]
+    assert said[1] == f"with the salt of 2025 nobody can try: it was destroyed on {NOW:%Y-%m-%d}"
+    assert "with the salt of 2026" in said[2]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -191,6 +191,11 @@ def test_next_years_salt_is_missed_from_december_on(folder: Path) -> None:
     assert "2027" in warn_of_missing(entries, datetime(2027, 1, 1, tzinfo=UTC))[0]
 
 
+def test_a_salt_that_others_can_read_is_not_called_missing(folder: Path) -> None:
+    (folder / "2026.salt").chmod(0o644)
+    assert warn_of_missing(list_ring(folder), datetime(2026, 11, 30, tzinfo=UTC)) == []
+
+
 def test_a_command_prints_the_salt(folder: Path) -> None:
     salts = CommandSalts(command=f"cat {folder}/{{year}}.salt")
     assert salts.find(2026).fingerprint == FolderSalts(folder=folder).find(2026).fingerprint

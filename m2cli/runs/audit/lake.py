@@ -14,6 +14,7 @@ from m2cli.errors import UsageError
 from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, VISITS
 from m2cli.lake.scan import scan_files
 from m2cli.lake.snapshot import read_snapshot
+from m2cli.privacy.errors import DestroyedSaltError
 from m2cli.privacy.fields import FIELDS, normalize
 from m2cli.privacy.forms import write_forms
 from m2cli.privacy.rule import PrivacyRule
@@ -221,7 +222,13 @@ def _guess(made: _Side, source: _Side, network: str | None, salts: Salts | None)
             side.scan(EVENTS, year=year).select(pl.col("ip").drop_nulls().unique()).collect() for side in (made, source)
         ]
         there, before = of_year[0].to_series(), normalize(of_year[1].to_series(), "address", PrivacyRule()).unique()
+        try:
+            salt = salts.find(year)
+        except DestroyedSaltError as error:
+            day = error.destroyed_time[:10]
+            yield Check("brute force", None, f"with the salt of {year} nobody can try: it was destroyed on {day}")
+            continue
         expected = int(before.is_in(guesses.addresses.implode()).sum())
-        found = int(salts.find(year).digest("address", guesses.addresses).is_in(there.implode()).sum())
+        found = int(salt.digest("address", guesses.addresses).is_in(there.implode()).sum())
         said = f"with the salt of {year} {found:,} found of the {expected:,} that occur: the salt is the secret"
         yield Check("brute force", found == expected, said)
