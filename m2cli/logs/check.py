@@ -24,8 +24,13 @@ def check_format(log_format: LogFormat) -> None:
         if each.shape is not Shape.DELIMITED and plan_time(each) is None:
             hint = "add `%t` in Apache, `$time_local` or `$msec` in nginx; every event has a time"
             raise UsageError(f"the format `{each.name}` does not say when, to the second; {hint}")
-    if any(each.shape is Shape.DELIMITED for each in log_format.others):
-        raise UsageError(f"a log that names its own columns has one format; `{log_format.others[-1].name}` goes first")
+    for each in log_format.others:
+        if each.shape is Shape.DELIMITED:
+            hint = "leave it out" if log_format.shape is Shape.DELIMITED else "name it first"
+            raise UsageError(f"of `{each.name}`, whose logs name their own columns, there is one in a log; {hint}")
+        if each.wrapper is not log_format.wrapper:
+            hint = "the wrapper of the first is taken off every line, so write it before all or none of them"
+            raise UsageError(f"`{log_format.name}` and `{each.name}` are not carried alike; {hint}")
     if log_format.shape is Shape.DELIMITED or log_format.others:
         return
     check_keep(log_format.options.keep, list_kept(log_format))

@@ -62,8 +62,10 @@ def explain_format(text: str, sample: Path | None, time_zone: str) -> tuple[LogF
     found = found.with_options(FieldRule(time_zone=time_zone))
     if found.about:
         lines.append(f"source   {found.about}")
+    is_mixed = any(each.name != found.name for each in found.others)
     for each in (found, *found.others):
-        lines += ["", *_explain_one(each)] if found.others else _explain_one(each)
+        head = [""] * bool(found.others) + [f"tried    {each.name}"] * is_mixed
+        lines += [*head, *_explain_one(each)]
     return found, "\n".join(lines)
 
 

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from m2cli.logs.formats import find_format
 from m2cli.logs.parsers.detect import detect_format, is_json_log
+from m2cli.logs.read import LogRule
 from tests.logs.lines_of_formats import LINES
 from tests.logs.reading import shared
 
@@ -52,6 +54,25 @@ def test_several_formats_in_one_log_are_all_told_the_commonest_first() -> None:
     names = [detection.log_format.name, *(each.name for each in detection.log_format.others)]
     assert list(dict.fromkeys(names)) == ["common", "alb", "vhost_combined"]
     assert detection.fitting_count == detection.line_count == 31
+
+
+def test_text_and_json_in_one_log_are_both_told() -> None:
+    for data in (LINES["common"] * 9 + LINES["caddy"] * 2, LINES["common"] + LINES["caddy"] * 9):
+        log_format = detect_format(data).log_format
+        assert {log_format.name, *(each.name for each in log_format.others)} == {"common", "caddy"}
+
+
+def test_a_log_of_one_format_is_not_called_after_a_log_of_several() -> None:
+    several = detect_format(LINES["common"] + LINES["vhost_combined"]).log_format
+    assert detect_format(LINES["common"], several).log_format.name == "common"
+    assert not detect_format(LINES["common"], several).log_format.others
+
+
+def test_what_carries_a_format_carries_its_older_forms_too() -> None:
+    log_format = find_format("syslog+alb")
+    assert log_format.others
+    assert {(each.name, each.wrapper) for each in log_format.others} == {("syslog+alb", log_format.wrapper)}
+    LogRule(format="syslog+alb\nsyslog+combined")
 
 
 def test_a_log_of_no_format_is_read_as_combined_and_that_is_not_sure() -> None:

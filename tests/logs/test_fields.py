@@ -126,7 +126,9 @@ def test_an_address_is_read_however_a_proxy_writes_it(text: str, expected: str |
         ("%h %t", {"cookies": {"session_id": "SID"}}, "has no field for the cookie `SID`; log it as `%{SID}C`"),
         ("%h %t", {"queries": {"x": "y"}}, "has no URL to take a parameter from"),
         ("%h %t", {"client": parse_client("x_real_ip")}, "has no field `x_real_ip`"),
-        ("w3c\ncombined\ncloudfront", {}, "goes first"),
+        ("w3c\ncombined\ncloudfront", {}, "of `cloudfront`, .* leave it out"),
+        ("alb\nw3c\ncombined", {}, "of `w3c`, .* name it first"),
+        ("combined\nsyslog+haproxy", {}, "`combined` and `syslog.haproxy` are not carried alike"),
     ],
 )
 def test_what_a_format_does_not_have_is_refused_at_once(layout: str, options: dict[str, object], message: str) -> None:

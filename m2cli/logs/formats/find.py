@@ -43,7 +43,9 @@ def find_format(text: str) -> LogFormat:  # noqa: PLR0911 - a way to write one a
     wrapped = WRAPPED.match(text)
     if wrapped:
         inner = find_format(text[wrapped.end() :])
-        return replace(inner, name=text, wrapper=Wrapper(wrapped[1]))
+        wrapper = Wrapper(wrapped[1])
+        carried = tuple(replace(each, name=f"{wrapped[0]}{each.name}", wrapper=wrapper) for each in inner.others)
+        return replace(inner, name=text, wrapper=wrapper, others=carried)
     if escaped := _ESCAPE.match(text):
         return compile_nginx(text[escaped.end() :], name=text, escape=escaped[1])
     if text.startswith(PREFIX):

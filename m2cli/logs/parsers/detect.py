@@ -40,7 +40,8 @@ class Detection(NamedTuple):
         """What was found, for a person."""
         names = " and ".join(dict.fromkeys([self.log_format.name, *(each.name for each in self.log_format.others)]))
         if not self.fitting_count:
-            return f"{names}, though none of the first {self.line_count} lines is of it or of any format that m2 knows"
+            which = f"none of the first {self.line_count} lines is" if self.line_count > 1 else "its first line is not"
+            return f"{names}, though {which} of it or of any format that m2 knows"
         if self.line_count == 1:
             return f"{names}, as its first line is"
         which = "all" if self.fitting_count == self.line_count else f"{self.fitting_count}"
@@ -74,7 +75,8 @@ def detect_format(head: bytes, likely: LogFormat | None = None) -> Detection:
 
 
 def _is_plain(log_format: LogFormat) -> bool:
-    return log_format.wrapper is Wrapper.NONE and log_format.shape is not Shape.DELIMITED
+    is_one = all(other.name == log_format.name for other in log_format.others)
+    return is_one and log_format.wrapper is Wrapper.NONE and log_format.shape is not Shape.DELIMITED
 
 
 def is_json_log(head: bytes) -> bool:
@@ -115,19 +117,23 @@ def _cover(lines: pl.DataFrame) -> list[tuple[LogFormat, int]]:
     found: list[tuple[LogFormat, int]] = []
     rest, least = lines, max(1, round(len(lines) * _LEAST_SHARE))
     while not rest.is_empty():
-        scores = [(len(rest) - len(_leave(rest, each)), len(each.fields), each) for each in _candidates(rest)]
-        best = max(scores, key=lambda score: (score[0], score[1] if score[2].shape is Shape.TEXT else 0), default=None)
-        if best is None or best[0] < least:
+        is_json = rest["line"].str.contains(r"^ *\{").sum() * 2 > len(rest)
+        best = _find_best(rest, Shape.JSON if is_json else Shape.TEXT)
+        if best[1] < least and found:  # what is left over of one shape may hide lines of the other
+            best = _find_best(rest, Shape.TEXT if is_json else Shape.JSON)
+        if best[1] < least:
             break
-        found.append((best[2], best[0]))
-        rest = _leave(rest, best[2])
+        found.append(best)
+        rest = _leave(rest, best[0])
     return found
 
 
-def _candidates(lines: pl.DataFrame) -> list[LogFormat]:
-    is_json = lines["line"].str.contains(r"^ *\{").sum() * 2 > len(lines)
-    shape = Shape.JSON if is_json else Shape.TEXT
-    return [each for each in FORMATS.values() if each.shape is shape]
+def _find_best(lines: pl.DataFrame, shape: Shape) -> tuple[LogFormat, int]:
+    """The format of that `shape` which most of `lines` are of, of equals the one with more fields, and how many."""
+    candidates = [each for each in FORMATS.values() if each.shape is shape]
+    scores = [(len(lines) - len(_leave(lines, each)), len(each.fields), each) for each in candidates]
+    count, _, best = max(scores, key=lambda score: (score[0], score[1] if shape is Shape.TEXT else 0))
+    return best, count
 
 
 def _leave(lines: pl.DataFrame, log_format: LogFormat) -> pl.DataFrame:
