@@ -20,7 +20,7 @@ from m2cli.ledger import Changes, open_ledger
 from m2cli.pipeline.rule import check_time
 from m2cli.runs.batch.carry import Carried, CarryWriter
 from m2cli.runs.batch.facts import BatchFacts
-from m2cli.runs.batch.site import LEDGER, LakeSite, open_lake_site, to_lake_files
+from m2cli.runs.batch.site import LEDGER, LakeSite, check_is_of_pipeline, open_lake_site, to_lake_files
 from m2cli.runs.progress import Tell, tell_nobody
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class _Old(NamedTuple):
 
 
 def preview_expiry(lake: Path, rule: ExpireRule) -> ExpireFacts:
-    """What `expire_lake` would remove; nothing is changed, and no lock is held."""
+    """What `expire_lake` would remove; nothing is changed, and no lock is held. Raises what that raises."""
+    check_is_of_pipeline(lake)
     with open_ledger(lake / OWN_FOLDER / LEDGER) as ledger:
         old = list(_find_old(lake, ledger, rule))
         carried_count = _count_carried(Carried(lake, ledger.read_progress()), rule)

@@ -210,6 +210,8 @@ def test_a_lake_that_no_pipeline_writes_is_told_of(tmp_path: Path) -> None:
     lake = make_lake(tmp_path / "lake")
     with pytest.raises(UsageError, match="made at once"):
         expire_lake(lake, ExpireRule(before=SECOND), now=lambda: datetime.now(UTC))
+    with pytest.raises(UsageError, match="made at once"):
+        preview_expiry(lake, ExpireRule(before=SECOND))
 
 
 def test_a_pseudonymous_lake_does_not_expire(salts: FolderSalts, tmp_path: Path) -> None:

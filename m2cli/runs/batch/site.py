@@ -221,6 +221,16 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
             raise site.unreported[0]
 
 
+def check_is_of_pipeline(lake: Path) -> None:
+    """Raise `UsageError` for a lake that no pipeline writes, `UnreachableError` for what is no lake."""
+    if (lake / OWN_FOLDER / LEDGER).exists():
+        return
+    read_head(lake)
+    if read_record(lake) is not None:
+        raise UsageError(f"`{lake}` is a pseudonymous lake, which keeps what it has; name the one it is made of")
+    raise UsageError(f"`{lake}` is a lake that `m2 sessionize` made at once; only those of pipelines grow in pieces")
+
+
 @contextmanager
 def open_lake_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
     lake: Path, grace: timedelta, *, now: Callable[[], datetime], tell: Tell, at: At, wait: Callable[[], None]
@@ -230,13 +240,7 @@ def open_lake_site(  # noqa: PLR0913  # how it tells and what it is told, by key
     Raises `UsageError` for a lake that no pipeline writes, `UnreachableError` where nothing can be read or written.
     """
     own = lake / OWN_FOLDER
-    if not (own / LEDGER).exists():
-        read_head(lake)
-        if read_record(lake) is not None:
-            raise UsageError(f"`{lake}` is a pseudonymous lake, which keeps what it has; name the one it is made of")
-        raise UsageError(
-            f"`{lake}` is a lake that `m2 sessionize` made at once; only those of pipelines grow in pieces"
-        )
+    check_is_of_pipeline(lake)
     with (
         hold_lock(own / LAKE_LOCK, f"the lake `{lake}`", wait=wait),
         open_ledger(own / LEDGER) as reader,
