@@ -30,6 +30,7 @@ VERBS = (
     Verb("trace", "Causes", "Show an event's causes up to the root, with what competed at every step."),
     Verb("query", "Look", "Ask a lake in SQL."),
     Verb("status", "Look", "Show how a pipeline stands: open visits, watermarks, the last batches, what was read."),
+    Verb("replay", "Prove", "Replay a day through batches on a virtual clock, and prove what comes of it."),
     Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),
     Verb("anonymize", "Privacy", "Make a pseudonymous lake beside a lake, or pseudonymous events in a pipe."),
     Verb("audit", "Privacy", "Prove that no identifier has passed, or list what identifies in an input."),

@@ -75,7 +75,8 @@ def _draw_progress() -> Iterator[Tell]:
             task = tasks[step.what]
             speed = progress.tasks[task].speed
             rate = format_rate(speed, step.unit) if speed else ""  # none before there is something to go by
-            progress.update(task, completed=step.done, total=step.total, rate=rate)  # type: ignore[arg-type]  # the same
+            described = f"{step.what} {step.at}".rstrip()
+            progress.update(task, completed=step.done, total=step.total, rate=rate, description=described)  # type: ignore[arg-type]  # the same
 
         yield tell
 

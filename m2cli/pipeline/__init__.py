@@ -9,6 +9,7 @@ from m2cli.pipeline.rule import (
     KafkaSource,
     PipelineRule,
     Source,
+    TapeSource,
     TopicsRule,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "PipelineError",
     "PipelineRule",
     "Source",
+    "TapeSource",
     "TopicsRule",
     "load_pipeline",
 ]

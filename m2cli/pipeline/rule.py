@@ -25,6 +25,7 @@ from m2cli.visits import VisitRule
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from m2cli.files.tape import Tape
     from m2cli.kafka import KafkaRule
     from m2cli.privacy.salts import Salts
     from m2cli.settings import RejectLimit
@@ -97,8 +98,16 @@ class KafkaSource:
         FileRule(mapping=self.mapping)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TapeSource:
+    """A tape, of which a batch takes what its clock says can be read; no pipeline's file names one, a replay does."""
+
+    name: str
+    tape: Tape
+
+
 FileSource: TypeAlias = AccessLogSource | EventsSource
-Source: TypeAlias = FileSource | KafkaSource
+Source: TypeAlias = FileSource | KafkaSource | TapeSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +229,11 @@ class PipelineRule:
         """The sources that are topics."""
         return tuple(source for source in self.sources if isinstance(source, KafkaSource))
 
+    @property
+    def file_sources(self) -> tuple[FileSource, ...]:
+        """The sources that are files."""
+        return tuple(source for source in self.sources if isinstance(source, AccessLogSource | EventsSource))
+
 
 def check_name(name: str) -> None:
     """Raise `UsageError` unless `name` can begin the names of files."""
@@ -289,7 +303,9 @@ def check_source(source: Source, others: Sequence[Source], lake: Path) -> None:
         if source.topic in topics:
             raise UsageError(f"the topic `{source.topic}` is read by two sources; name it in one of them")
         return
-    read = {path for other in others if not isinstance(other, KafkaSource) for path in other.paths}
+    if isinstance(source, TapeSource):
+        return
+    read = {path for other in others if isinstance(other, AccessLogSource | EventsSource) for path in other.paths}
     if twice := [path for path in source.paths if path in read]:
         raise UsageError(f"`{twice[0]}` is read by two sources; name it in one of them")
     if inside := [path for path in source.paths if _may_hold(path, lake)]:

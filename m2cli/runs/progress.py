@@ -14,6 +14,8 @@ class Step(NamedTuple):
     total: int | None
     unit: str
     """bytes, events or visits."""
+    at: str = ""
+    """The event time that has been reached, where that says more than a number."""
 
 
 Tell = Callable[[Step], None]

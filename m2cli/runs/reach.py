@@ -22,7 +22,7 @@ from m2cli.logs.listing import list_logs
 from m2cli.logs.look import OpenLog
 from m2cli.logs.read import LogRule, open_access_log
 from m2cli.logs.streams import CutError
-from m2cli.pipeline import AccessLogSource, KafkaSource
+from m2cli.pipeline import AccessLogSource, KafkaSource, TapeSource
 from m2cli.privacy.errors import MissingSaltError, PrivacyError
 from m2cli.runs.anonymize.site import refuse_other
 from m2cli.runs.batch.carry import CARRIED_FOLDER
@@ -74,6 +74,8 @@ def check_source(source: Source, now: datetime, broker: Broker) -> Iterator[Find
     """What hinders `source` from being read, or being read as what it is said to be; of one file the beginning."""
     if isinstance(source, KafkaSource):
         return _check_topic(source, broker)
+    if isinstance(source, TapeSource):
+        return iter(())
     return _check_files(source, now)
 
 

@@ -148,7 +148,7 @@ def read_status(pipeline: PipelineRule, *, batch_count: int = 10) -> Status:
             known = _ask(ledger, batch_count)
     else:
         refuse_foreign(pipeline.lake)
-    sources = [_look(source, known) for source in pipeline.sources if not isinstance(source, KafkaSource)]
+    sources = [_look(source, known) for source in pipeline.file_sources]
     with closing(Broker(pipeline)) as broker:
         topics = [_look_at_topic(source, known, broker) for source in pipeline.topic_sources]
     return _put_together(pipeline, known, sources, topics, is_running=find_holder(own / RUN_LOCK) is not None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from m2cli.files.follow import SETTLE, KnownEventFile, follow_event_files
+from m2cli.files.tape import PlannedRows
 from m2cli.kafka import KnownOffsets, OffsetRule, follow_topic, name_partition
 from m2cli.ledger import RowOfFile
 from m2cli.logs.follow import (
@@ -22,7 +23,6 @@ from m2cli.logs.follow import (
     follow_logs,
 )
 from m2cli.logs.listing import list_logs
-from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource
 from m2cli.pipeline.rule import LATEST
 from m2cli.runs.batch.contents import look_into, make_file_rule, make_log_rule
 from m2cli.runs.batch.known_parts import Parts, Sizes
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from m2cli.kafka import PlannedOffsets
     from m2cli.ledger import Ledger
     from m2cli.logs.follow import PlannedRange
-    from m2cli.pipeline import PipelineRule
+    from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource, PipelineRule, TapeSource
     from m2cli.runs.batch.broker import Broker
 
 
@@ -152,6 +152,20 @@ class Known:
             Notes(followed.warnings, followed.passed_over),
         )
 
+    def follow_tape(self, source: TapeSource, now: datetime, standing: Standing | None = None) -> Found:
+        """What of a tape can be read at `now` and was not yet read."""
+        known = self._find_positions([source.name], standing)
+        rows = PlannedRows(first=known[0].position if known else 0, end=source.tape.find_end(now))
+        has_rows = rows.first < rows.end
+        return Found(
+            (PlannedInput(source.name, rows=(rows,)),) if has_rows else (),
+            source.tape.find_sources(rows) if has_rows else frozenset(),
+            frozenset(),
+            [],
+            Notes(),
+            source.tape.partitions,
+        )
+
     def follow_topic(
         self,
         source: KafkaSource,
@@ -195,9 +209,7 @@ class Known:
         Of one whose folder is not there that has been said already.
         """
         there = {row.source_name for row in (*files, *self._files)}
-        for source in pipeline.sources:
-            if isinstance(source, KafkaSource):
-                continue
+        for source in pipeline.file_sources:
             is_new = source.name not in there and not self._ledger.has_parts(source.name)
             if is_new and any(map(_has_folder, source.paths)):
                 paths = ", ".join(f"`{path}`" for path in source.paths)

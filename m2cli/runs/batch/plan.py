@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.files.follow import PlannedFile
+from m2cli.files.tape import PlannedRows
 from m2cli.kafka import PlannedOffsets
 from m2cli.ledger.values import from_partitions, to_partitions
 from m2cli.logs.follow import PlannedRange
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class PlannedInput(NamedTuple):
-    """What a batch takes of one source of its pipeline: ranges of logs, whole event files, or offsets of a topic."""
+    """What a batch takes of one source: ranges of logs, whole event files, offsets of a topic, or rows of a tape."""
 
     source_name: str
     ranges: tuple[PlannedRange, ...] = ()
     files: tuple[PlannedFile, ...] = ()
     offsets: tuple[PlannedOffsets, ...] = ()
+    rows: tuple[PlannedRows, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Plan:
     @property
     def has_input(self) -> bool:
         """Whether there is anything to read."""
-        return any(each.ranges or each.files or each.offsets for each in self.inputs)
+        return any(each.ranges or each.files or each.offsets or each.rows for each in self.inputs)
 
     @property
     def offsets(self) -> tuple[PlannedOffsets, ...]:
@@ -77,6 +79,7 @@ def _input_to_json(planned: PlannedInput) -> dict[str, Any]:
         "ranges": _to_json(planned.ranges),
         "files": _to_json(planned.files),
         "offsets": _to_json(planned.offsets),
+        **({"rows": _to_json(planned.rows)} if planned.rows else {}),
     }
 
 
@@ -86,6 +89,7 @@ def _input_from_json(kept: Mapping[str, Any]) -> PlannedInput:
         tuple(PlannedRange(**_with_times(each)) for each in kept["ranges"]),
         tuple(PlannedFile(**_with_times(each)) for each in kept["files"]),
         tuple(PlannedOffsets(**each) for each in kept.get("offsets", ())),
+        tuple(PlannedRows(**each) for each in kept.get("rows", ())),
     )
 
 

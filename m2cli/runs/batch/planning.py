@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from m2cli.logs.follow import (
     declared_sources,
 )
-from m2cli.pipeline import AccessLogSource, EventsSource
+from m2cli.pipeline import AccessLogSource, EventsSource, TapeSource
 from m2cli.runs.batch.known import Known, PlanRule, Standing
 from m2cli.runs.batch.lost import describe_lost
 from m2cli.runs.batch.plan import Plan
@@ -53,6 +53,7 @@ def make_plan(  # noqa: PLR0913  # by keyword, what the ledger does not know
         known.follow_logs(logs, now, rule),
         *(known.follow_events(source, now, rule) for source in events),
         *(known.follow_topic(source, pipeline, rule, broker, standing) for source in pipeline.topic_sources),
+        *(known.follow_tape(source, now, standing) for source in pipeline.sources if isinstance(source, TapeSource)),
     ]
     declared = [name for source in logs for name in declared_sources(source.paths)]
     declared += [name for each in found for name in each.declared]

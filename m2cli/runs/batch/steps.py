@@ -134,6 +134,9 @@ class Steps:
         self._site.at("step committed")
         self.plans.append(plan)
         self.positions |= {each.source: KnownOffsets(each.topic_id, each.end) for each in plan.offsets}
+        self.positions |= {
+            each.source_name: KnownOffsets(each.source_name, rows.end) for each in plan.inputs for rows in each.rows
+        }
 
     def end(self, notes: Notes) -> BatchFacts:
         """Write the visits that have ended and the state that is left, and commit all steps.

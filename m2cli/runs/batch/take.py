@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import polars as pl
 
 from m2cli.errors import UnreadableSourceError
+from m2cli.events import REJECT_SCHEMA, Intake
 from m2cli.logs.follow import RangeReader, ReadRange
-from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource
+from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource, TapeSource
 from m2cli.runs.batch.contents import make_log_rule, read_whole
 from m2cli.runs.intake import Tally
 from m2cli.runs.progress import Step
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from m2cli.events import Intake
     from m2cli.pipeline import PipelineRule
     from m2cli.runs.batch.plan import Plan, PlannedInput
     from m2cli.runs.batch.site import Site
@@ -132,7 +132,11 @@ def _read(planned: PlannedInput, site: Site, taken: Taken) -> Iterator[Intake]:
             yield from read_whole(file, source, pipeline.memory)
     elif isinstance(source, KafkaSource):
         yield from site.broker.read(planned.offsets, source)
-    elif planned.ranges or planned.files or planned.offsets:
+    elif isinstance(source, TapeSource):
+        no_rejects = pl.DataFrame(schema=REJECT_SCHEMA)
+        for events in (events for rows in planned.rows for events in source.tape.read(rows)):
+            yield Intake(events, no_rejects, events.height, 0)
+    elif planned.ranges or planned.files or planned.offsets or planned.rows:
         raise GoneSourceError(planned.source_name)
 
 

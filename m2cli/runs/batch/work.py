@@ -224,4 +224,18 @@ def list_parts(inputs: Sequence[PlannedInput], read_ranges: Sequence[ReadRange])
         for planned in inputs
         for each in planned.offsets
     ]
-    return logs + files + partitions
+    tapes = [
+        RowOfPart(
+            part_id=planned.source_name,
+            name=planned.source_name,
+            source=planned.source_name,
+            position=rows.end,
+            line_count=0,
+            is_excluded=False,
+            path=planned.source_name,
+            marks=(),
+        )
+        for planned in inputs
+        for rows in planned.rows
+    ]
+    return logs + files + partitions + tapes

@@ -1,0 +1,262 @@
+"""`m2 replay`: a day in minutes, every timeout as it would have been live."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from m2cli.commands.options import DATE, PATH, complete, console_options, duration_option
+from m2cli.commands.options import DURATION as DURATION_TYPE
+from m2cli.commands.words import describe_rejects
+from m2cli.errors import UnknownNameError
+from m2cli.process import open_stdout
+from m2cli.settings import format_duration, parse_mapping, parse_size
+from m2cli.texts import escape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+    from pathlib import Path
+    from typing import Any
+
+    from m2cli.console import Console
+    from m2cli.runs.replay.compare import Aside, Comparison
+    from m2cli.runs.replay.run import Replay, What
+    from m2cli.runs.replay.verdict import Verdict
+
+_FORMATS = ("table", "json")
+_LABEL_WIDTH = 11
+
+
+def _limit_option(name: str, help_text: str) -> Callable[..., Any]:
+    return click.option(name, type=DURATION_TYPE, metavar="DURATION", help=f"{help_text} [default: as it ran live]")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, type=click.Path(readable=False), metavar="[INPUT...]")
+@click.option("--lake", type=PATH, metavar="LAKE", help="Replay what is in this lake, and hold it against it.")
+@click.option("--date", "day", type=DATE, metavar="DATE", help="Of a lake, only the visits that touch this date (UTC).")
+@duration_option("--every", timedelta(minutes=15), "How much time is between two batches.")
+@_limit_option("--inactivity", "A silence of more than this ends a visit.")
+@_limit_option("--max-duration", "An event later than this after the first starts the next visit.")
+@_limit_option("--max-out-of-orderness", "Having seen time T, nothing before T minus this is expected.")
+@_limit_option("--idle-after", "A partition with nothing new for this long holds nothing back.")
+@click.option(
+    "--visitor",
+    default="default",
+    show_default=True,
+    metavar="RULE",
+    shell_complete=complete("default", "session", "ip"),
+    help="Who a visitor is: default, session or ip, as for `m2 sessionize`.",
+)
+@click.option("--outage", "outages", multiple=True, metavar="FROM-TO", help="No batch runs then: `10:00-11:00`, UTC.")
+@click.option(
+    "--late-partition", "lags", multiple=True, metavar="NAME=DURATION", help="This partition comes later: `web-3=20m`."
+)
+@duration_option("--shuffle", timedelta(0), "Move events out of order by up to this.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed shuffles otherwise.")
+@click.option("--log-format", metavar="NAME", help="Format of access logs: combined (default), common.")
+@click.option(
+    "--map", "mapping", multiple=True, metavar="COLUMN=INPUT", help="An event's column and the input's that holds it."
+)
+@click.option("--time-zone", default="UTC", show_default=True, help="Zone of times that name none.")
+@click.option("--keep", type=PATH, metavar="DIR", help="Keep the lake and the ledger that are made, in this folder.")
+@click.option("--memory", metavar="SIZE", help="How much memory to take: `2GiB`; half of the machine's by default.")
+@click.option(
+    "--format",
+    "format_",
+    default="table",
+    show_default=True,
+    metavar="FORMAT",
+    shell_complete=complete(*_FORMATS),
+    help="table or json.",
+)
+@console_options
+def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
+    *,
+    inputs: tuple[str, ...],
+    lake: Path | None,
+    day: date | None,
+    every: timedelta,
+    inactivity: timedelta | None,
+    max_duration: timedelta | None,
+    max_out_of_orderness: timedelta | None,
+    idle_after: timedelta | None,
+    visitor: str,
+    outages: tuple[str, ...],
+    lags: tuple[str, ...],
+    shuffle: timedelta,
+    seed: int,
+    log_format: str | None,
+    mapping: tuple[str, ...],
+    time_zone: str,
+    keep: Path | None,
+    memory: str | None,
+    format_: str,
+    console: Console,
+) -> None:
+    """Replay a day through batches on a virtual clock, and prove what comes of it.
+
+    Events come in as they did when it ran live, by source, part, position and arrival time, which a pipeline's lake
+    has; a line of a log, and what is in a lake that was made at once, arrives with the largest event time up to it in
+    its partition. The batches are those of `m2 run`, in a ledger and a lake of their own: a live lake is only read.
+
+    What comes of it is held against what ran live (as long as the rule is the same), against the kernel at once, and
+    against DuckDB. Exit code 1: they are not the same.
+
+    \b
+    Examples:
+      m2 replay --lake lake --date 2026-11-20 --every 15m
+      m2 replay access.log access.log.1.gz --every 15m
+      m2 replay --lake lake --outage 10:00-11:00 --late-partition web-3=20m --shuffle 5m
+    """
+    from dataclasses import replace
+
+    from m2cli.clock import elapsed_since, stopwatch
+    from m2cli.runs.intake import IntakeRule
+    from m2cli.runs.replay import run
+    from m2cli.runs.replay.rule import FaultRule, parse_lag, parse_outage
+    from m2cli.runs.shards import default_memory
+    from m2cli.stages.visitors import VisitorRule
+
+    if format_ not in _FORMATS:
+        raise UnknownNameError("format", format_, _FORMATS)
+    what = run.What(
+        lake=lake,
+        day=day,
+        inputs=inputs,
+        intake=IntakeRule(log_format=log_format, mapping=parse_mapping(mapping), time_zone=time_zone),
+        visitor=VisitorRule(by=visitor),
+    )
+    today, as_live = run.find_today(what)
+    changes = {
+        "inactivity": inactivity,
+        "max_duration": max_duration,
+        "max_out_of_orderness": max_out_of_orderness,
+        "idle_after": idle_after,
+    }
+    rule = replace(
+        as_live,
+        every=every,
+        visit=run.change_rule(as_live.visit, changes),
+        faults=FaultRule(
+            outages=tuple(map(parse_outage, outages)), lags=dict(map(parse_lag, lags)), shuffle=shuffle, seed=seed
+        ),
+        memory=default_memory() if memory is None else parse_size(memory),
+    )
+    start = stopwatch()
+    with console.progress() as tell:
+        replayed = run.replay(what, rule, today, keep=keep, tell=tell)
+    if replayed.tally.read_count:
+        console.summarize([("rejects", describe_rejects(replayed.tally))])
+    _write(_to_json(replayed) if format_ == "json" else _describe(replayed, what))
+    if keep:
+        console.summarize([("kept", f"the lake {replayed.lake}, with its ledger")])
+    seconds = max(elapsed_since(start), 1e-9)
+    console.detail(f"{seconds:.1f} s, {replayed.verdict.event_count / seconds:,.0f} events/s")
+    if not replayed.verdict.is_same:
+        raise run.NotTheSameError(replayed.verdict)
+
+
+def _write(lines: Sequence[str]) -> None:
+    stream = open_stdout()
+    stream.write("".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+    stream.flush()
+
+
+def _to_json(replayed: Replay) -> list[str]:
+    from m2cli.output.terminal import escape_json
+
+    rule = {
+        name: format_duration(getattr(replayed.rule.visit, name)) for name in replayed.rule.visit.__dataclass_fields__
+    }
+    found = {"rule": rule, "every": format_duration(replayed.rule.every)} | replayed.verdict.to_dict()
+    return [escape_json(line) for line in json.dumps(found, indent=2).splitlines()]
+
+
+def _describe(replayed: Replay, what: What) -> list[str]:
+    verdict, rule = replayed.verdict, replayed.rule
+    return [
+        escape_text(f"{label:<{_LABEL_WIDTH}} {sentence}")
+        for label, sentence in (
+            ("replay", _describe_replay(verdict, what, rule.every)),
+            ("live", _describe_live(replayed)),
+            ("at once", _describe_comparison(verdict.one_shot)),
+            ("DuckDB", _describe_proof(replayed)),
+            ("verdict", "the same" if verdict.is_same else "NOT the same"),
+        )
+    ]
+
+
+def _describe_replay(verdict: Verdict, what: What, every: timedelta) -> str:
+    day = f" for {what.day}" if what.day else ""
+    counts = [
+        f"{verdict.visit_count:,} visits",
+        f"{verdict.late_count:,} late",
+        f"{verdict.duplicate_count:,} duplicates",
+    ]
+    if verdict.reject_count:
+        counts.append(f"{verdict.reject_count:,} rejects")
+    batches = f"{verdict.batch_count:,} batches, every {format_duration(every)}"
+    return f"{verdict.event_count:,} events{day} in {batches}: {', '.join(counts)}"
+
+
+def _describe_live(replayed: Replay) -> str:
+    live = replayed.verdict.live
+    if live is None:
+        return "nothing to hold it against: it ran by another rule" if replayed.today.is_live else "nothing ran live"
+    text = _describe_comparison(live.visits)
+    aside = ", ".join(
+        filter(None, (_describe_aside(live.late, "late"), _describe_aside(live.duplicates, "duplicates")))
+    )
+    return f"{text}; {aside}" if aside else text
+
+
+def _describe_comparison(found: Comparison) -> str:
+    counts = (
+        f"{found.same_count:,} visits the same",
+        *(
+            f"{count:,} {what}"
+            for count, what in (
+                (found.other_boundaries_count, "with other boundaries"),
+                (found.other_totals_count, "with other totals"),
+                (found.missing_count, "missing"),
+                (found.extra_count, "extra"),
+            )
+            if count
+        ),
+    )
+    why = ", ".join(f"{reason}: {count:,}" for reason, count in found.reasons.items())
+    return ", ".join(counts) + (f" ({why})" if why else "")
+
+
+def _describe_aside(found: Aside, what: str) -> str:
+    parts = [
+        f"{count:,} {what} only {where} ({reason})"
+        for where, reasons in (("live", found.only_live), ("in the replay", found.only_replay))
+        for reason, count in reasons.items()
+    ]
+    return ", ".join(parts)
+
+
+def _describe_proof(replayed: Replay) -> str:
+    proof, visit = replayed.verdict.proof, replayed.rule.visit
+    inactivity, longest = format_duration(visit.inactivity), format_duration(visit.max_duration)
+    good = f"no silence above {inactivity} inside a visit, none up to it between two, none over {longest}"
+    faults = [
+        f"{count:,} {what}"
+        for count, what in (
+            (proof.gap_count, f"silences above {inactivity} inside a visit"),
+            (proof.cut_count, f"visits parted by no more than {inactivity}"),
+            (proof.long_count, f"events beyond {longest}"),
+            (proof.torn_count, "visits torn apart"),
+            (abs(proof.missing_count), "events " + ("missing" if proof.missing_count > 0 else "too many")),
+        )
+        if count
+    ]
+    if not proof.is_once and not proof.missing_count:
+        faults.append("other events than went in")
+    return ", ".join(faults) or f"{good}, every event once"

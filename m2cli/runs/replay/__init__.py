@@ -1,0 +1,1 @@
+"""A replay: events once more in the order in which they arrived, through the batches of a pipeline, and a verdict."""

@@ -1,0 +1,165 @@
+"""Two makings of the same visits held against each other: visit by visit, event by event, and why they differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from m2cli.events import TIME
+from m2cli.runs.replay.arrivals import PLACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# Of what a visit's row says, all that does not depend on what came after the dates that are compared.
+_TOTALS = ("page_count", "show_count", "click_count", "purchase_count")
+_OPEN_ENDED = ("flush", "end_of_input")
+NOT_EXPLAINED = "not explained"
+# Of what differs, so many are named.
+_NAMED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How visits that should be the same are; `reasons` say of those that differ why, with how many do."""
+
+    same_count: int
+    other_boundaries_count: int
+    other_totals_count: int
+    """Same events, and something else is said of them."""
+    missing_count: int
+    extra_count: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    visit_ids: tuple[str, ...] = ()
+    """Some of those that differ."""
+
+    @property
+    def difference_count(self) -> int:
+        """All visits that are not the same."""
+        return self.other_boundaries_count + self.other_totals_count + self.missing_count + self.extra_count
+
+
+def digest_visits(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """A row for each visit: `visit_id`, `visitor_id`, `start_time`, `end_time`, and a `digest` of its events.
+
+    Each of `pieces` holds whole visits. Digests are good within one process.
+    """
+    # Each column by itself: the hash of a struct takes several times as long.
+    parts = (pl.col("event_time").hash(1), *(pl.col(name).hash(2 + place) for place, name in enumerate(PLACE)))
+    digest = pl.sum_horizontal(parts).hash(9).sum()
+    frames = [
+        piece.group_by("visit_id").agg(
+            pl.col("visitor_id").first(),
+            start_time=pl.col("event_time").min(),
+            end_time=pl.col("event_time").max(),
+            digest=digest,
+        )
+        for piece in pieces
+        if piece.height
+    ]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=DIGEST_SCHEMA)
+
+
+DIGEST_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "visit_id": pl.String,
+    "visitor_id": pl.String,
+    "start_time": TIME,
+    "end_time": TIME,
+    "digest": pl.UInt64,
+}
+
+
+def compare_visits(
+    expected: pl.DataFrame, found: pl.DataFrame, reasons: pl.DataFrame, *, otherwise: str = NOT_EXPLAINED
+) -> Comparison:
+    """`found` against `expected`, both of `digest_visits`, with rows of visits joined where there are any.
+
+    `reasons` has `visitor_id` and `reason`: what else was different for a visitor; where nothing was: `otherwise`.
+    A visit that is not there has other boundaries if one of the same visitor that should not be there overlaps it.
+    """
+    common = [name for name in expected.columns if name in found.columns and name not in {"visit_id", "visitor_id"}]
+    both = expected.join(found, on="visit_id", how="inner", suffix="_found")
+    events_differ = pl.any_horizontal(
+        pl.col(name).ne_missing(pl.col(f"{name}_found")) for name in ("digest", "start_time", "end_time")
+    )
+    changed = both.filter(events_differ)
+    told = both.filter(~events_differ & _told_differently([name for name in common if name not in DIGEST_SCHEMA]))
+    gone = expected.join(found, on="visit_id", how="anti")
+    new = found.join(expected, on="visit_id", how="anti")
+    overlaps = gone.join(new, on="visitor_id", suffix="_new").filter(
+        pl.col("start_time") <= pl.col("end_time_new"), pl.col("start_time_new") <= pl.col("end_time")
+    )
+    moved, moved_to = overlaps["visit_id"].unique(), overlaps["visit_id_new"].unique()
+    missing = gone.filter(~pl.col("visit_id").is_in(moved.implode()))
+    extra = new.filter(~pl.col("visit_id").is_in(moved_to.implode()))
+    differing = pl.concat(
+        [
+            frame.select("visit_id", "visitor_id")
+            for frame in (changed, gone.filter(pl.col("visit_id").is_in(moved.implode())), told, missing, extra)
+        ]
+    )
+    return Comparison(
+        same_count=both.height - changed.height - told.height,
+        other_boundaries_count=changed.height + len(moved),
+        other_totals_count=told.height,
+        missing_count=missing.height,
+        extra_count=extra.height,
+        reasons=_count_reasons(differing, reasons, otherwise),
+        visit_ids=tuple(differing["visit_id"].unique().sort().head(_NAMED)),
+    )
+
+
+def _told_differently(names: list[str]) -> pl.Expr:
+    """Whether the rows of a visit say something else; why it ended is not known where input or flush has ended it."""
+    differs = [pl.lit(value=False)]
+    for name in names:
+        other = pl.col(name).ne_missing(pl.col(f"{name}_found"))
+        if name == "end_reason":
+            other &= ~pl.any_horizontal(pl.col(each).is_in(_OPEN_ENDED) for each in (name, f"{name}_found"))
+        differs.append(other)
+    return pl.any_horizontal(differs)
+
+
+def _count_reasons(differing: pl.DataFrame, reasons: pl.DataFrame, otherwise: str) -> dict[str, int]:
+    first = reasons.group_by("visitor_id").agg(pl.col("reason").sort().first())
+    explained = differing.join(first, on="visitor_id", how="left").with_columns(pl.col("reason").fill_null(otherwise))
+    return dict(sorted(explained["reason"].value_counts().iter_rows()))
+
+
+def told_of(visits: pl.LazyFrame) -> pl.LazyFrame:
+    """What is compared of the rows of visits."""
+    return visits.select("visit_id", *_TOTALS, "end_reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aside:
+    """Late events or duplicates of two makings: how many both have, and how many only one, by reason."""
+
+    same_count: int
+    only_live: dict[str, int]
+    only_replay: dict[str, int]
+
+    @property
+    def difference_count(self) -> int:
+        """How many only one of them has."""
+        return sum(self.only_live.values()) + sum(self.only_replay.values())
+
+
+def compare_aside(live: pl.DataFrame, replayed: pl.DataFrame) -> tuple[Aside, pl.DataFrame]:
+    """Two frames of events that were set aside, with PLACE, `visitor_id` and `reason`; why visitors differ."""
+    only = {
+        "live": live.join(replayed, on=PLACE, how="anti", nulls_equal=True),
+        "replay": replayed.join(live, on=PLACE, how="anti", nulls_equal=True),
+    }
+    counts = {name: dict(sorted(Counter(rows["reason"]).items())) for name, rows in only.items()}
+    aside = Aside(same_count=live.height - only["live"].height, only_live=counts["live"], only_replay=counts["replay"])
+    return aside, pl.concat(list(_explain(only)))
+
+
+def _explain(only: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    for name, rows in only.items():
+        reason = pl.format("set aside only in the {}: {}", pl.lit(name), pl.col("reason"))
+        yield rows.select("visitor_id", reason=reason)
