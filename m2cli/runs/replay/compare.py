@@ -124,7 +124,7 @@ def _told_differently(names: list[str]) -> pl.Expr:
 
 
 def _count_reasons(differing: pl.DataFrame, reasons: pl.DataFrame, otherwise: str) -> dict[str, int]:
-    first = reasons.group_by("visitor_id").agg(pl.col("reason").sort().first())
+    first = reasons.group_by("visitor_id").agg(pl.col("reason").sort().last())  # before `duplicate`, which follows
     explained = differing.join(first, on="visitor_id", how="left").with_columns(pl.col("reason").fill_null(otherwise))
     return dict(sorted(explained["reason"].value_counts().iter_rows()))
 
@@ -152,14 +152,16 @@ def compare_aside(live: pl.DataFrame, replayed: pl.DataFrame) -> tuple[Aside, pl
     """Two frames of events that were set aside, with PLACE, `visitor_id` and `reason`; why visitors differ."""
     only = {
         "live": live.join(replayed, on=PLACE, how="anti", nulls_equal=True),
-        "replay": replayed.join(live, on=PLACE, how="anti", nulls_equal=True),
+        "in the replay": replayed.join(live, on=PLACE, how="anti", nulls_equal=True),
     }
     counts = {name: dict(sorted(Counter(rows["reason"]).items())) for name, rows in only.items()}
-    aside = Aside(same_count=live.height - only["live"].height, only_live=counts["live"], only_replay=counts["replay"])
+    aside = Aside(
+        same_count=live.height - only["live"].height, only_live=counts["live"], only_replay=counts["in the replay"]
+    )
     return aside, pl.concat(list(_explain(only)))
 
 
 def _explain(only: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
     for name, rows in only.items():
-        reason = pl.format("set aside only in the {}: {}", pl.lit(name), pl.col("reason"))
+        reason = pl.format("{} only {}", pl.col("reason"), pl.lit(name))
         yield rows.select("visitor_id", reason=reason)
