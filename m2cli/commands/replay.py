@@ -11,7 +11,7 @@ import click
 from m2cli.commands.options import DATE, PATH, complete, console_options, duration_option
 from m2cli.commands.options import DURATION as DURATION_TYPE
 from m2cli.commands.words import describe_rejects
-from m2cli.errors import UnknownNameError
+from m2cli.errors import UnknownNameError, UsageError
 from m2cli.process import open_stdout
 from m2cli.settings import format_duration, parse_mapping, parse_size
 from m2cli.texts import escape_text
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from m2cli.console import Console
     from m2cli.runs.replay.compare import Aside, Comparison
+    from m2cli.runs.replay.rule import ReplayRule
     from m2cli.runs.replay.run import Replay, What
     from m2cli.runs.replay.verdict import Verdict
 
@@ -63,6 +64,10 @@ def _limit_option(name: str, help_text: str) -> Callable[..., Any]:
     "--map", "mapping", multiple=True, metavar="COLUMN=INPUT", help="An event's column and the input's that holds it."
 )
 @click.option("--time-zone", default="UTC", show_default=True, help="Zone of times that name none.")
+@click.option(
+    "--sweep", metavar="LIMIT=VALUES", help="No batches: what each value would make of it: `inactivity=10m,20m,30m`."
+)
+@click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw what --sweep found in this file, too.")
 @click.option("--keep", type=PATH, metavar="DIR", help="Keep the lake and the ledger that are made, in this folder.")
 @click.option("--memory", metavar="SIZE", help="How much memory to take: `2GiB`; half of the machine's by default.")
 @click.option(
@@ -93,6 +98,8 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     log_format: str | None,
     mapping: tuple[str, ...],
     time_zone: str,
+    sweep: str | None,
+    plot: Path | None,
     keep: Path | None,
     memory: str | None,
     format_: str,
@@ -111,6 +118,8 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     Examples:
       m2 replay --lake lake --date 2026-11-20 --every 15m
       m2 replay access.log access.log.1.gz --every 15m
+      m2 replay access.log --inactivity 20m --max-duration 6h
+      m2 replay --lake lake --date 2026-11-20 --sweep inactivity=10m,20m,30m,45m --plot sweep.svg
       m2 replay --lake lake --outage 10:00-11:00 --late-partition web-3=20m --shuffle 5m
     """
     from dataclasses import replace
@@ -147,7 +156,12 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
         ),
         memory=default_memory() if memory is None else parse_size(memory),
     )
+    if plot and not sweep:
+        raise UsageError("`--plot` draws what `--sweep` finds; add `--sweep inactivity=10m,20m,30m`")
     start = stopwatch()
+    if sweep:
+        _sweep(what, rule, sweep, plot, is_json=format_ == "json", console=console)
+        return
     with console.progress() as tell:
         replayed = run.replay(what, rule, today, keep=keep, tell=tell)
     if replayed.tally.read_count:
@@ -174,7 +188,74 @@ def _to_json(replayed: Replay) -> list[str]:
         name: format_duration(getattr(replayed.rule.visit, name)) for name in replayed.rule.visit.__dataclass_fields__
     }
     found = {"rule": rule, "every": format_duration(replayed.rule.every)} | replayed.verdict.to_dict()
+    if replayed.measures:
+        found["what_if"] = replayed.measures
     return [escape_json(line) for line in json.dumps(found, indent=2).splitlines()]
+
+
+def _sweep(  # noqa: PLR0913  # how it is shown, by keyword
+    what: What, rule: ReplayRule, text: str, plot: Path | None, *, is_json: bool, console: Console
+) -> None:
+    from m2cli.lake.write import explain_unwritable
+    from m2cli.output.plot import draw_bars, draw_svg
+    from m2cli.runs.intake import Tally
+    from m2cli.runs.replay.run import sweep
+    from m2cli.runs.replay.what_if import parse_sweep
+
+    tally = Tally()
+    with console.progress() as tell:
+        found = sweep(what, rule, parse_sweep(text, rule.visit), tally=tally, tell=tell)
+    if tally.read_count:
+        console.summarize([("rejects", describe_rejects(tally))])
+    names = [each["rule"] for each in found]
+    counts = [each["visit_count"] for each in found]
+    groups = [("visits", names, counts, [f"{count:,}" for count in counts])]
+    shares = [each["cut_off_count"] / (each["purchase_count"] or 1) for each in found]
+    if any(each["purchase_count"] for each in found):
+        groups.append(("purchases cut off from their root", names, shares, [f"{share:.2%}" for share in shares]))
+    if is_json:
+        _write(json.dumps(found, indent=2).splitlines())
+    else:
+        bars = [line for group in groups for line in ("", *draw_bars(*group))]
+        _write([*_format_measures(found), *bars])
+    if plot:
+        title = f"Visits by {text.partition('=')[0]}"
+        with explain_unwritable(plot):
+            plot.write_text(draw_svg(title, groups), encoding="utf-8")
+
+
+def _format_measures(found: Sequence[dict[str, Any]]) -> list[str]:
+    import polars as pl
+
+    from m2cli.output.table import format_table
+
+    columns = (
+        "rule",
+        "inactivity",
+        "max duration",
+        "visits",
+        "events a visit",
+        "mean",
+        "median",
+        "purchases",
+        "cut off",
+    )
+    rows = [
+        (
+            *(each[name] for name in ("rule", "inactivity", "max_duration")),
+            f"{each['visit_count']:,}",
+            f"{each['events_per_visit'] or 0:,.2f}",
+            *(_format_seconds(each[name]) for name in ("mean_seconds", "median_seconds")),
+            *(f"{each[name]:,}" for name in ("purchase_count", "cut_off_count")),
+        )
+        for each in found
+    ]
+    texts = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+    return list(format_table(texts, is_number=[place > 2 for place in range(len(columns))]))
+
+
+def _format_seconds(seconds: float | None) -> str:
+    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
 def _describe(replayed: Replay, what: What) -> list[str]:
@@ -188,7 +269,7 @@ def _describe(replayed: Replay, what: What) -> list[str]:
             ("DuckDB", _describe_proof(replayed)),
             ("verdict", "the same" if verdict.is_same else "NOT the same"),
         )
-    ]
+    ] + (["", *_format_measures(replayed.measures)] if replayed.measures else [])
 
 
 def _describe_replay(verdict: Verdict, what: What, every: timedelta) -> str:

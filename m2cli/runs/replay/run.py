@@ -6,9 +6,10 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.errors import ExitCode, M2Error, UnreadableSourceError, UsageError
+from m2cli.files.tape import PlannedRows
 from m2cli.lake.write import explain_unwritable
 from m2cli.runs.intake import IntakeRule, Tally
 from m2cli.runs.progress import tell_nobody
@@ -17,6 +18,7 @@ from m2cli.runs.replay.record import Recorder
 from m2cli.runs.replay.rule import ReplayRule
 from m2cli.runs.replay.sources import LakeInput, read_inputs, read_lake, read_live_rule
 from m2cli.runs.replay.verdict import judge
+from m2cli.runs.replay.what_if import Measures, measure
 from m2cli.stages.visitors import DEFAULT, VisitorRule
 from m2cli.visits import VisitRule
 
@@ -74,6 +76,8 @@ class Replay(NamedTuple):
     today: Today
     tally: Tally
     lake: Path
+    measures: list[dict[str, Any]]
+    """Of today's rule and of the other, where it is another."""
 
 
 def find_today(what: What) -> tuple[Today, ReplayRule]:
@@ -104,7 +108,21 @@ def replay(what: What, rule: ReplayRule, today: Today, *, keep: Path | None = No
         played = play(tape, folder, rule, tell)
         is_same_rule = rule.visit == today.visit and what.visitor.by == DEFAULT
         verdict = judge(tape, played, rule, scratch, live=taken if is_same_rule else None, tell=tell)
-        return Replay(verdict, rule, today, tally, played.lake)
+        measures = []
+        if rule.visit != today.visit:
+            rules = [Measures("today", today.visit), Measures("what if", rule.visit)]
+            everything = tape.read(PlannedRows(first=0, end=tape.row_count))
+            measures = measure(everything, rules, rule.memory, scratch, tell)
+        return Replay(verdict, rule, today, tally, played.lake, measures)
+
+
+def sweep(
+    what: What, rule: ReplayRule, rules: list[Measures], *, tally: Tally, tell: Tell = tell_nobody
+) -> list[dict[str, Any]]:
+    """What each of `rules` would make of what is replayed: no batches, one pass. Raises what `replay` raises."""
+    with tempfile.TemporaryDirectory(prefix="m2-replay-") as scratch:
+        taken = LakeInput(what.lake, what.day, rule.visit) if what.lake else None
+        return measure(read(what, taken, tally, tell), rules, rule.memory, Path(scratch), tell)
 
 
 def record(  # noqa: PLR0913  # what is read, how, and where to
