@@ -29,6 +29,7 @@ VERBS = (
     Verb("sample", "Take in", "Make a shop's days of events with known truth."),
     Verb("trace", "Causes", "Show an event's causes up to the root, with what competed at every step."),
     Verb("query", "Look", "Ask a lake in SQL."),
+    Verb("explain", "Look", "Show why a visit begins and ends where it does."),
     Verb("status", "Look", "Show how a pipeline stands: open visits, watermarks, the last batches, what was read."),
     Verb("replay", "Prove", "Replay a day through batches on a virtual clock, and prove what comes of it."),
     Verb("check", "Prove", "Verify a pipeline: settings, rights, sources, then its lake against its ledger."),

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from m2cli.commands.options import complete, console_options
+from m2cli.commands.options import DATE, complete, console_options
 from m2cli.commands.pipelines import load, override_options, pipeline_argument
+from m2cli.commands.watermarks import list_watermarks
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.process import open_stdout
 from m2cli.settings import parse_duration
@@ -22,6 +23,7 @@ from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import date
 
     from m2cli.console import Console
     from m2cli.pipeline import PipelineRule
@@ -55,6 +57,8 @@ def _parse_seconds(_context: click.Context, _parameter: click.Parameter, text: s
     metavar="[SECONDS]",
     help="Say it again every 2 seconds, or so many, until Ctrl-C.",
 )
+@click.option("--watermarks", is_flag=True, help="How far watermarks lagged, what was late, which bound is enough.")
+@click.option("--date", "day", type=DATE, metavar="DATE", help="With --watermarks: of this date only (UTC).")
 @click.option(
     "--format",
     "format_",
@@ -66,7 +70,16 @@ def _parse_seconds(_context: click.Context, _parameter: click.Parameter, text: s
 )
 @override_options
 @console_options
-def status(*, pipeline: Path, watch: float | None, format_: str, overrides: dict[str, str], console: Console) -> None:
+def status(  # noqa: PLR0913  # one parameter an option
+    *,
+    pipeline: Path,
+    watch: float | None,
+    watermarks: bool,
+    day: date | None,
+    format_: str,
+    overrides: dict[str, str],
+    console: Console,
+) -> None:
     """Show how a pipeline stands: open visits, watermarks, the last batches, what was read.
 
     It only reads, and may be asked while a run is at work. W is the moment up to which every visit that ended is in
@@ -77,10 +90,19 @@ def status(*, pipeline: Path, watch: float | None, format_: str, overrides: dict
       m2 status shop.toml
       m2 status shop.toml --watch
       m2 status shop.toml --format json
+      m2 status shop.toml --watermarks --date 2026-11-20
     """
     if format_ not in _FORMATS:
         raise UnknownNameError("format", format_, _FORMATS)
     rule = load(pipeline, overrides)
+    if day and not watermarks:
+        raise UsageError("`--date` says of which day the watermarks are; add `--watermarks`")
+    if watermarks and watch is not None:
+        raise UsageError("`--watermarks` looks back, and there is nothing to watch; leave out `--watch`")
+    if watermarks:
+        lines = list_watermarks(rule, day, is_json=format_ == "json")
+        _write("".join(f"{line}\n" for line in lines))
+        return
     if watch is None:
         _show(rule, format_, prefix="")
         return
@@ -106,8 +128,12 @@ def _show(rule: PipelineRule, format_: str, *, prefix: str, watched: bool = Fals
             lines = lines[: shutil.get_terminal_size().lines - 1]
         elif watched:
             lines.append("")
+    _write(prefix + "\n".join(lines) + "\n")
+
+
+def _write(text: str) -> None:
     stream = open_stdout()
-    stream.write((prefix + "\n".join(lines) + "\n").encode(errors="backslashreplace"))
+    stream.write(text.encode(errors="backslashreplace"))
     stream.flush()
 
 
