@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
+from m2cli.commands.clusters import cluster_options, make_kafka_rule
 from m2cli.commands.options import DATE, PATH, complete, console_options, duration_option
 from m2cli.commands.options import DURATION as DURATION_TYPE
 from m2cli.commands.words import describe_rejects
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from m2cli.runs.replay.compare import Aside, Comparison
     from m2cli.runs.replay.rule import ReplayRule
     from m2cli.runs.replay.run import Replay, What
+    from m2cli.runs.replay.send import PaceRule
     from m2cli.runs.replay.verdict import Verdict
 
 _FORMATS = ("table", "json")
@@ -68,6 +71,13 @@ def _limit_option(name: str, help_text: str) -> Callable[..., Any]:
     "--sweep", metavar="LIMIT=VALUES", help="No batches: what each value would make of it: `inactivity=10m,20m,30m`."
 )
 @click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw what --sweep found in this file, too.")
+@click.option("--to-kafka", "topic", metavar="TOPIC", help="No batches: send the events to this topic, as they came.")
+@click.option(
+    "--speed", type=float, default=1.0, show_default=True, help="Of --to-kafka: how many times as fast; 0: at once."
+)
+@click.option("--shift", is_flag=True, help="Of --to-kafka: move event times so that the last is sent when it happens.")
+@click.option("--restart", is_flag=True, help="Of --to-kafka: begin again, whatever an earlier run has sent.")
+@cluster_options(is_required=False)
 @click.option("--keep", type=PATH, metavar="DIR", help="Keep the lake and the ledger that are made, in this folder.")
 @click.option("--memory", metavar="SIZE", help="How much memory to take: `2GiB`; half of the machine's by default.")
 @click.option(
@@ -100,6 +110,11 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     time_zone: str,
     sweep: str | None,
     plot: Path | None,
+    topic: str | None,
+    speed: float,
+    shift: bool,
+    restart: bool,
+    cluster: dict[str, Any],
     keep: Path | None,
     memory: str | None,
     format_: str,
@@ -120,6 +135,7 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
       m2 replay access.log access.log.1.gz --every 15m
       m2 replay access.log --inactivity 20m --max-duration 6h
       m2 replay --lake lake --date 2026-11-20 --sweep inactivity=10m,20m,30m,45m --plot sweep.svg
+      m2 replay --lake lake --date 2026-11-20 --to-kafka test --speed 60 --shift --bootstrap-server localhost:9092
       m2 replay --lake lake --outage 10:00-11:00 --late-partition web-3=20m --shuffle 5m
     """
     from dataclasses import replace
@@ -128,6 +144,7 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     from m2cli.runs.intake import IntakeRule
     from m2cli.runs.replay import run
     from m2cli.runs.replay.rule import FaultRule, parse_lag, parse_outage
+    from m2cli.runs.replay.send import PaceRule
     from m2cli.runs.shards import default_memory
     from m2cli.stages.visitors import VisitorRule
 
@@ -159,6 +176,11 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     if plot and not sweep:
         raise UsageError("`--plot` draws what `--sweep` finds; add `--sweep inactivity=10m,20m,30m`")
     start = stopwatch()
+    if topic:
+        kafka = make_kafka_rule(cluster, os.environ)
+        pace = PaceRule(kafka=kafka, topic=topic, speed=speed or None, is_shifted=shift, restarts=restart)
+        _send(what, rule, pace, console)
+        return
     if sweep:
         _sweep(what, rule, sweep, plot, is_json=format_ == "json", console=console)
         return
@@ -191,6 +213,26 @@ def _to_json(replayed: Replay) -> list[str]:
     if replayed.measures:
         found["what_if"] = replayed.measures
     return [escape_json(line) for line in json.dumps(found, indent=2).splitlines()]
+
+
+def _send(what: What, rule: ReplayRule, pace: PaceRule, console: Console) -> None:
+    from time import sleep
+
+    from m2cli.clock import now
+    from m2cli.console import format_rate
+    from m2cli.runs.intake import Tally
+    from m2cli.runs.replay.run import send
+
+    tally = Tally()
+    with console.progress() as tell:
+        facts = send(what, rule, pace, tally=tally, now=now, pause=sleep, tell=tell)
+    if tally.read_count:
+        console.summarize([("rejects", describe_rejects(tally))])
+    rate = format_rate(facts.sent_count / max(facts.seconds, 1e-9), "events")
+    before = f"; {facts.before_count:,} were there from an earlier run" if facts.before_count else ""
+    console.summarize(
+        [("sent", f"{facts.sent_count:,} events to {pace.topic} in {facts.seconds:.1f} s, {rate}{before}")]
+    )
 
 
 def _sweep(  # noqa: PLR0913  # how it is shown, by keyword

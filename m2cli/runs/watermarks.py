@@ -96,8 +96,8 @@ def read_lags(pipeline: PipelineRule, day: date | None) -> Lags:
 def _measure_lags(frames: list[pl.DataFrame]) -> pl.DataFrame:
     if not frames:
         span = pl.Duration("us")
-        columns = {"source": pl.String, "batch_count": pl.UInt32, "median_lag": span, "most_lag": span}
-        return pl.DataFrame(schema=columns)
+        columns: dict[str, pl.DataType | type[pl.DataType]] = {"source": pl.String, "batch_count": pl.UInt32}
+        return pl.DataFrame(schema=columns | {"median_lag": span, "most_lag": span})
     counted = pl.concat(frames).filter(pl.col("is_active"), pl.col("watermark").is_not_null())
     lag = pl.col("plan_time") - pl.col("watermark")
     return counted.group_by("source").agg(batch_count=pl.len(), median_lag=lag.median(), most_lag=lag.max())

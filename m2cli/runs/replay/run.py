@@ -16,6 +16,7 @@ from m2cli.runs.progress import tell_nobody
 from m2cli.runs.replay.play import play
 from m2cli.runs.replay.record import Recorder
 from m2cli.runs.replay.rule import ReplayRule
+from m2cli.runs.replay.send import PaceRule, SendFacts, send_tape
 from m2cli.runs.replay.sources import LakeInput, read_inputs, read_lake, read_live_rule
 from m2cli.runs.replay.verdict import judge
 from m2cli.runs.replay.what_if import Measures, measure
@@ -23,8 +24,8 @@ from m2cli.stages.visitors import DEFAULT, VisitorRule
 from m2cli.visits import VisitRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import date, timedelta
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import date, datetime, timedelta
 
     import polars as pl
 
@@ -125,12 +126,36 @@ def sweep(
         return measure(read(what, taken, tally, tell), rules, rule.memory, Path(scratch), tell)
 
 
+def send(  # noqa: PLR0913  # what is sent, how and when, by keyword
+    what: What,
+    rule: ReplayRule,
+    pace: PaceRule,
+    *,
+    tally: Tally,
+    now: Callable[[], datetime],
+    pause: Callable[[float], object],
+    tell: Tell = tell_nobody,
+) -> SendFacts:
+    """Send what is replayed to a topic, in the order in which it arrived. Raises what `send_tape` raises."""
+    with tempfile.TemporaryDirectory(prefix="m2-replay-") as scratch:
+        taken = LakeInput(what.lake, what.day, rule.visit) if what.lake else None
+        tape = record(what, taken, rule, Path(scratch), tally=tally, tell=tell, is_whole=True)
+        return send_tape(tape, pace, now=now, pause=pause, tell=tell)
+
+
 def record(  # noqa: PLR0913  # what is read, how, and where to
-    what: What, taken: LakeInput | None, rule: ReplayRule, folder: Path, *, tally: Tally, tell: Tell
+    what: What,
+    taken: LakeInput | None,
+    rule: ReplayRule,
+    folder: Path,
+    *,
+    tally: Tally,
+    tell: Tell,
+    is_whole: bool = False,
 ) -> Tape:
     """The tape of what is replayed. Raises `UnreadableSourceError` where there is nothing."""
     recorder = Recorder(folder, rule)
-    for events in read(what, taken, tally, tell):
+    for events in read(what, taken, tally, tell, is_whole=is_whole):
         recorder.add(events)
     if not recorder.event_count:
         named = what.lake or ", ".join(what.inputs)
