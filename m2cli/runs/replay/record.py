@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SPAN = 15 * 60 * 1_000_000
 """µs of arrival that are brought in order at a time."""
 _SECOND = 1_000_000
+_PIECE = 500_000  # events of a file of the tape, where they are not parted
 _SHARE = 8  # of the memory that may be taken, so much is held before it goes to the disk
 
 
@@ -49,10 +50,13 @@ class Recorder:
 
     def finish(self) -> Tape:
         """The tape. Raises `UsageError` for a lag of a partition that there is not."""
-        self._flush()
+        if self._file_count:
+            self._flush()
+        else:
+            self._note(self._held)
         arrivals = Arrivals(self._rule.faults, self._rule.visit, self._rule.faults.find_lags(self._sources))
         pieces, seconds, row_count = list[Piece](), Counter[int](), 0
-        for number, events in enumerate(self._order(arrivals)):
+        for number, events in enumerate(self._order(arrivals) if self._file_count else self._order_held(arrivals)):
             path = self._folder / f"{number:05}.tape"
             with explain_unwritable(self._folder):
                 events.drop(READ_TIME).write_parquet(path, compression="lz4", statistics=False)
@@ -75,7 +79,7 @@ class Recorder:
         if not held:
             return
         events = pl.concat(held, how="diagonal").with_columns(span)
-        self._sources |= set(events["source"].unique())
+        self._note([events])
         place = pl.struct(*PLACE[1:])
         self._firsts.append(events.group_by("source", "_span").agg(_first=place.sort().first()))
         for (number,), of_span in events.partition_by("_span", as_dict=True, include_key=False).items():
@@ -84,6 +88,16 @@ class Recorder:
             with explain_unwritable(self._folder):
                 of_span.write_parquet(path, compression="lz4", statistics=False)
             self._files.setdefault(number, []).append(path)
+
+    def _note(self, frames: list[pl.DataFrame]) -> None:
+        self._sources.update(*(frame["source"].unique() for frame in frames))
+
+    def _order_held(self, arrivals: Arrivals) -> Iterator[pl.DataFrame]:
+        """All events in the order in which they can be read, where memory holds them."""
+        held, self._held = self._held, []
+        if held:
+            dated = arrivals.date(pl.concat(held, how="diagonal")).sort(READ_TIME, maintain_order=True)
+            yield from dated.iter_slices(_PIECE)
 
     def _order(self, arrivals: Arrivals) -> Iterator[pl.DataFrame]:
         """All events in the order in which they can be read, a span at a time."""
