@@ -1,6 +1,6 @@
 """Measures m2 as a user runs it, beside a named floor and named peers in the same run, and prints the ratios.
 
-`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory privacy` some, and
+`make bench` runs all; `python -m tests.bench events logs trace help avro kafka memory privacy replay` some, and
 `python -m tests.bench batches --events 2000000` batches of a smaller day. Commands are interleaved, A B C A B C ...,
 and the medians of five rounds compared: machines wobble. Nothing here is asserted.
 """
@@ -23,6 +23,7 @@ from tests.bench.kafka import bench_kafka
 from tests.bench.memory import bench_memory
 from tests.bench.narrow import make_narrow_events
 from tests.bench.privacy import bench_privacy
+from tests.bench.replay import bench_replay
 from tests.bench.topics import bench_topics
 
 ROUNDS = 5
@@ -125,6 +126,7 @@ BENCHES = {
     "topics": lambda folder: bench_topics(folder, CACHE),
     "memory": lambda folder: bench_memory(folder, CACHE),
     "privacy": lambda folder: bench_privacy(folder, CACHE, PRIVACY_EVENTS),
+    "replay": lambda _folder: bench_replay(CACHE),
 }
 BATCHES = "batches"
 

@@ -28,19 +28,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "replay_by_another_rule": ("replay", "events.parquet", "--every", "12h", "--inactivity", "20m"),
     "replay_a_sweep": ("replay", "events.parquet", "--sweep", "inactivity=10m,30m,1h"),
     "replay_nothing": ("replay",),
-    "replay_a_log_of_a_date": ("replay", "access.log", "--date", "2025-12-30"),
     "replay_a_lake_that_is_none": ("replay", "--lake", "lake"),
     "replay_without_a_time_of_day": ("replay", "access.log", "--outage", "ten"),
-    "replay_without_a_lag": ("replay", "access.log", "--late-partition", "web-0"),
-    "replay_as_xml": ("replay", "access.log", "--format", "xml"),
-    "replay_every_moment": ("replay", "access.log", "--every", "500ms"),
     "replay_a_plot_of_nothing": ("replay", "access.log", "--plot", "plot.svg"),
     "replay_a_sweep_of_no_limit": ("replay", "access.log", "--sweep", "inactivty=10m"),
     "replay_to_nowhere": ("replay", "access.log", "--to-kafka", "topic"),
-    "explain_as_xml": ("explain", "x", "--lake", "lake", "--format", "xml"),
     "explain_in_no_lake": ("explain", "x", "--lake", "lake"),
     "status_of_a_date": ("status", "shop.toml", "--date", "2025-12-30"),
-    "status_of_watermarks_watched": ("status", "shop.toml", "--watermarks", "--watch", "3"),
 }
 
 

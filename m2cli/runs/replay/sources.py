@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from m2cli.events import TIME
+from m2cli.events import LAKE_EVENT_SCHEMA, TIME
 from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, OWN_FOLDER, TABLES, VISITS, has_ledger
 from m2cli.lake.scan import scan_files
 from m2cli.lake.snapshot import BrokenLakeError, read_snapshot
@@ -151,7 +151,7 @@ def read_lake(
             done += rows.height
             tell(Step("reading", done, max(total, done), "events"))
             named = assign_visitors(rows, visitor).events if visitor.by != DEFAULT else rows
-            yield named if is_whole else named.select(COLUMNS)
+            yield _complete(named) if is_whole else _complete(named).select(COLUMNS)
 
     if taken.has_arrival:
         yield from read()
@@ -180,11 +180,17 @@ def read_inputs(  # noqa: PLR0913  # what is read, and how it is told
         named = assign_visitors(piece.events, visitor)
         tally.reject(named.rejects)
         events = named.events
-        rows = events if is_whole else events.select(name for name in COLUMNS if name in events.columns)
+        rows = _complete(events) if is_whole else _complete(events).select(COLUMNS)
         is_known = rows["arrival_time"] != _NEVER
         yield rows.filter(is_known)
         unknown.append(rows.filter(~is_known))
     yield from _derive(unknown)
+
+
+def _complete(events: pl.DataFrame) -> pl.DataFrame:
+    """`events` with all of COLUMNS: what an input does not say is null."""
+    absent = [name for name in COLUMNS if name not in events.columns]
+    return events.with_columns(pl.lit(None, LAKE_EVENT_SCHEMA[name]).alias(name) for name in absent)
 
 
 def _derive(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -88,10 +88,10 @@ def assert_true(sample: Path, lake: Path) -> None:
         pytest.param(
             HOUR, FaultRule(outages=(Outage(time(10), time(13)), Outage(time(23), time(1)))), id="with two outages"
         ),
-        pytest.param(HOUR, FaultRule(lags={"2": 20 * MINUTE, "web-0": 3 * HOUR}), id="with partitions that lag"),
-        pytest.param(HOUR, FaultRule(shuffle=5 * MINUTE), id="with disorder within B"),
+        pytest.param(2 * HOUR, FaultRule(lags={"2": 20 * MINUTE, "web-0": 3 * HOUR}), id="with partitions that lag"),
+        pytest.param(3 * HOUR, FaultRule(shuffle=5 * MINUTE), id="with disorder within B"),
         pytest.param(
-            2 * HOUR,
+            3 * HOUR,
             FaultRule(outages=(Outage(time(10), time(11)),), lags={"3": 20 * MINUTE}, shuffle=5 * MINUTE, seed=2),
             id="with all of it",
         ),
@@ -106,11 +106,11 @@ def test_a_replay_finds_the_truth(sample: Path, tmp_path: Path, every: timedelta
 def test_a_batch_a_minute_says_what_one_batch_says(sample: Path, tmp_path: Path) -> None:
     arrived = pl.concat(pl.read_parquet(path) for path in sorted((sample / "events").glob("*.parquet")))
     begin = datetime(2025, 10, 1, 9, tzinfo=UTC)
-    some = arrived.filter(pl.col("arrival_time").is_between(begin, begin + 3 * HOUR))
+    some = arrived.filter(pl.col("arrival_time").is_between(begin, begin + 2 * HOUR))
     some.write_parquet(tmp_path / "some.parquet")
     what = What(inputs=(str(tmp_path / "some.parquet"),))
     often, once = (play(what, replace(RULE, every=every), tmp_path / f"{every}") for every in (MINUTE, 24 * HOUR))
-    assert often.verdict.batch_count > 170
+    assert often.verdict.batch_count > 110
     rows = [
         [sorted(table.select("visitor_id", *PLACE).collect().rows(), key=str) for table in scan_lake(each.lake)[:1]]
         for each in (often, once)
@@ -132,7 +132,7 @@ def find_late(rows: pl.DataFrame, B: timedelta) -> set[tuple[object, ...]]:
 
 
 def test_disorder_beyond_the_bound_makes_late_exactly_what_the_rule_calls_late(sample: Path, tmp_path: Path) -> None:
-    rule = replace(RULE, faults=FaultRule(shuffle=15 * MINUTE))
+    rule = replace(RULE, every=4 * HOUR, faults=FaultRule(shuffle=15 * MINUTE))
     replayed = replay_sample(sample, rule, tmp_path / "kept")
     tape = record(What(inputs=(str(sample / "events"),)), None, rule, tmp_path, tally=Tally(), tell=tell_nobody)
     rows = pl.concat(pl.read_parquet(piece.path) for piece in tape.pieces)
@@ -207,11 +207,11 @@ def shop(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """The same days as they ran live, a batch every two hours."""
     shop = Shop(tmp_path_factory.mktemp("shop"))
     shop.settle(visit=VisitRule(), sources=(shop.events_source(),))
-    read_time = pl.col("arrival_time").cum_max().over("source").dt.truncate("2h")
+    read_time = pl.col("arrival_time").cum_max().over("source").dt.truncate("4h")
     events = pl.concat(pl.read_parquet(path) for path in sorted((sample / "events").glob("*.parquet")))
     spans = events.sort(PLACE).with_columns(span=read_time).partition_by("span", as_dict=True, include_key=False)
     for (span,), piece in sorted(spans.items()):
-        shop.now = span + 2 * HOUR
+        shop.now = span + 4 * HOUR
         path = shop.folder / "events" / f"{span:%d%H}.parquet"
         piece.write_parquet(path)
         shop.touch(path)
@@ -224,7 +224,7 @@ def shop(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def replay_shop(shop: Shop, folder: Path, day: date | None = None, **changes: object) -> Replay:
     what = What(lake=shop.lake, day=day)
     today, rule = find_today(what)
-    return replay(what, replace(rule, every=HOUR, memory=1 << 30, **changes), today, keep=folder / "kept")
+    return replay(what, replace(rule, every=3 * HOUR, memory=1 << 30, **changes), today, keep=folder / "kept")
 
 
 def list_bytes(folder: Path) -> dict[str, bytes]:
@@ -273,7 +273,7 @@ def test_a_lake_that_was_changed_by_hand_is_told_from_what_it_was(shop: Shop, tm
     renamed.write_parquet(files[0])
     what = What(lake=changed.lake)
     today, rule = find_today(what)
-    live = replay(what, replace(rule, every=HOUR), today).verdict.live
+    live = replay(what, replace(rule, every=6 * HOUR), today).verdict.live
     assert live
     assert live.visits.other_boundaries_count == 1
     assert live.visits.reasons == {"not explained": 1}
@@ -292,7 +292,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.soak] * (place > 1)) for place, name in enumerate(MUTATIONS)]
+    "name", [pytest.param(name, marks=[pytest.mark.soak] * (place > 0)) for place, name in enumerate(MUTATIONS)]
 )
 def test_the_verdict_fails_with_a_boundary_one_microsecond_off_in_a_copy_of_the_kernel(
     sample: Path, tmp_path: Path, name: str
@@ -334,6 +334,13 @@ def test_a_line_arrives_with_the_largest_event_time_up_to_it(tmp_path: Path) -> 
     for event_time, arrival_time in times:
         highest = max(highest, event_time)
         assert arrival_time == highest
+
+
+def test_events_that_say_nothing_of_their_part_are_replayed(sample: Path, tmp_path: Path) -> None:
+    some = pl.read_parquet(min((sample / "events").glob("*.parquet"))).head(500)
+    some.drop("part_id", "cause_id").write_parquet(tmp_path / "events.parquet")
+    what = What(inputs=(str(tmp_path / "events.parquet"),))
+    assert play(what, replace(RULE, every=24 * HOUR), tmp_path / "kept").verdict.is_same
 
 
 def test_what_is_replayed_is_one_thing_and_there(tmp_path: Path, sample: Path) -> None:
