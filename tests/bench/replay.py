@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.bench.batches import spend
+from tests.bench.spent import spend
 
 DAY = datetime(2025, 10, 1, tzinfo=UTC)
 SIZES = (1_000_000, 5_000_000, 20_000_000)

@@ -28,7 +28,6 @@ CASES: dict[str, tuple[str, ...]] = {
     "replay_by_another_rule": ("replay", "events.parquet", "--every", "12h", "--inactivity", "20m"),
     "replay_a_sweep": ("replay", "events.parquet", "--sweep", "inactivity=10m,30m,1h"),
     "replay_nothing": ("replay",),
-    "replay_a_lake_that_is_none": ("replay", "--lake", "lake"),
     "replay_without_a_time_of_day": ("replay", "access.log", "--outage", "ten"),
     "replay_a_plot_of_nothing": ("replay", "access.log", "--plot", "plot.svg"),
     "replay_a_sweep_of_no_limit": ("replay", "access.log", "--sweep", "inactivty=10m"),

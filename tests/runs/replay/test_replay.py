@@ -82,11 +82,11 @@ def assert_true(sample: Path, lake: Path) -> None:
     ("every", "faults"),
     [
         pytest.param(15 * MINUTE, FaultRule(), id="every 15m"),
-        pytest.param(HOUR, FaultRule(), id="every 1h"),
+        pytest.param(HOUR, FaultRule(), id="every 1h", marks=pytest.mark.soak),
         pytest.param(24 * HOUR, FaultRule(), id="in one batch a day"),
         pytest.param(MINUTE, FaultRule(), id="every 1m", marks=pytest.mark.soak),
         pytest.param(
-            HOUR, FaultRule(outages=(Outage(time(10), time(13)), Outage(time(23), time(1)))), id="with two outages"
+            2 * HOUR, FaultRule(outages=(Outage(time(10), time(13)), Outage(time(23), time(1)))), id="with two outages"
         ),
         pytest.param(2 * HOUR, FaultRule(lags={"2": 20 * MINUTE, "web-0": 3 * HOUR}), id="with partitions that lag"),
         pytest.param(3 * HOUR, FaultRule(shuffle=5 * MINUTE), id="with disorder within B"),
