@@ -33,6 +33,8 @@ DEVICES = frozenset({*DEVICE_PATTERNS.values(), ROBOT_DEVICE, OTHER_DEVICE})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"})
 END_REASONS = frozenset({"inactivity", "max_duration", "end_of_input", "flush"})
 OTHER = "other"
+# A mail address, as it is or encoded, and an address of version 4 or 6.
+_PERSONAL = r"(?i)@|%40|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$"
 _COUNTRY, _CURRENCY = "^[A-Z]{2}$", "^[A-Z]{3}$"
 
 
@@ -55,7 +57,7 @@ def clean_texts(frame: pl.DataFrame, rule: PrivacyRule) -> pl.DataFrame:
         "event_type": keep_named("event_type", rule.event_types, OTHER),
         "method": keep_named("method", METHODS),
         "entity_type": keep_named("entity_type", rule.known_entity_types, OTHER),
-        "entity_id": pl.when(pl.lit(value=False) if is_about_thing is None else is_about_thing).then("entity_id"),
+        "entity_id": _keep_things(pl.lit(value=False) if is_about_thing is None else is_about_thing),
         "hook": keep_named("hook", rule.hooks, OTHER),
         "reason": keep_named("reason", rule.reasons, OTHER),
         "end_reason": keep_named("end_reason", END_REASONS),
@@ -65,6 +67,12 @@ def clean_texts(frame: pl.DataFrame, rule: PrivacyRule) -> pl.DataFrame:
         "currency": keep_shaped("currency", _CURRENCY),
     }
     return frame.with_columns(**{name: made for name, made in cleaned.items() if name in frame.columns})
+
+
+def _keep_things(is_about_thing: pl.Expr) -> pl.Expr:
+    """The ids of things, but for what reads like a person's: whoever writes events may put anything there."""
+    is_personal = pl.col("entity_id").str.contains(_PERSONAL)
+    return pl.when(is_about_thing & ~is_personal).then("entity_id")
 
 
 def clean_attributes(attributes: pl.Series, rule: PrivacyRule) -> pl.Series:

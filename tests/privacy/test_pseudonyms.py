@@ -186,6 +186,11 @@ def test_ids_of_products_pass_and_search_terms_do_not(salts: FolderSalts) -> Non
         {"entity_type": "search term", "entity_id": "anna jansen"},
         {"entity_type": "anna", "entity_id": "P1"},
     )
+    personal = ["bob@example.com", "bob%40example.com", "192.0.2.7", "2001:db8::1"]
+    products = pl.DataFrame({"entity_id": ["P1.2:3", *personal]}).with_columns(
+        entity_type=pl.lit("product"), event_time=pl.lit(rows["event_time"][0])
+    )
+    assert pseudonymize(products, PrivacyRule(), salts)["entity_id"].to_list() == ["P1.2:3", *[None] * 4]
     made = pseudonymize(rows, PrivacyRule(), salts).select("entity_type", "entity_id").rows()
     assert made == [("product", "P1"), ("search term", None), ("other", None)]
     named = PrivacyRule().allowing(entity_types=["search term"])
