@@ -173,6 +173,8 @@ def _peek(rule: TopicRule, count: int, format_: str, console: Console) -> None:
         raise UnknownNameError("format", format_, _PEEK_FORMATS)
     peeked = peek_topic(rule, count)
     events = peeked.events
+    if events.is_empty() and peeked.rejects.is_empty():
+        console.say(f"there is no message in that part of `{rule.topic}`")
     if format_ == "table":  # what says nothing takes no room
         events = events.select(column for column in events if column.null_count() < len(column))
     is_terminal = sys.stdout is not None and sys.stdout.isatty()

@@ -31,6 +31,8 @@ def format_table(texts: pl.DataFrame, *, is_number: Sequence[bool]) -> Iterator[
         _format_column(escape_text(column.name), column.fill_null(""), is_right=is_right)
         for column, is_right in zip(texts.iter_columns(), is_number, strict=True)
     ]
+    if not columns:
+        return
     lines = pl.select(pl.concat_str(columns, separator=_GAP)).to_series()
     yield from (line.rstrip() for line in lines)
 
