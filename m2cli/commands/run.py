@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from m2cli.runs.run import RunFacts
 
 _FROM_THE_FUTURE = "from_the_future"  # as `stages.rejects` has it, which would load what `--help` does not need
+_UNREADABLE = {  # until somebody says how, as `avro.decode` and `avro.cipher` have it
+    "unknown_schema": "add their schemas (`m2 schema add`)",
+    "unknown_key": "put their key into the folder `keys`",
+}
 _BEHIND_ITS_OWN = "late"
 # One clock that is wrong is nobody's mistake to put right; that of a file is more than so much of what was read.
 _MANY_AHEAD = 0.05
@@ -188,8 +192,16 @@ def list_warnings(batch: BatchFacts, pipeline: Path) -> Iterator[str]:
                 f"`m2 rebuild {pipeline} --from DATE --to DATE --rejects --set visit.max_ahead=...` takes them in, "
                 "with a `max_ahead` as long as the times are apart"
             )
+    elif next(iter(batch.reject_reasons)) in _UNREADABLE:
+        pass  # told below, with what to do
     elif batch.reject_count == batch.read_count - batch.ignored_count:
         yield "nothing that was read is an event; is it the `format` or the `map` that the pipeline says?"
+    for reason, remedy in _UNREADABLE.items():
+        if count := batch.reject_reasons.get(reason, 0):
+            yield (
+                f"{count_of(count, 'message')} could not be read, `{reason}`, and kept whole among the rejects; "
+                f"{remedy}, then `m2 rebuild {pipeline} --from DATE --to DATE --rejects` takes in what they hold"
+            )
 
 
 def _explain_late(batch: BatchFacts) -> str:

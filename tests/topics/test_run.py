@@ -20,6 +20,7 @@ from m2cli.avro.encode import Encoder
 from m2cli.avro.folder import DirectoryStore
 from m2cli.avro.own import event_schema
 from m2cli.avro.schema import parse_schema
+from m2cli.commands.run import list_warnings
 from m2cli.errors import ExitCode
 from m2cli.kafka import (
     BrokerAwayError,
@@ -201,6 +202,7 @@ def test_messages_of_an_unknown_schema_are_taken_in_once_it_is_known(market: Mar
     market.send(rows.unique("event_id"), schema)
     facts = market.run().batch
     assert dict(facts.reject_reasons) == {"unknown_schema": 20}
+    assert any("20 messages could not be read" in text for text in list_warnings(facts, Path("market.toml")))
     market.send(make_events(5, late=False))
     market.run(is_flush=True)
     rule = RebuildRule(first_date=START.date(), last_date=START.date(), with_rejects=True)
@@ -423,3 +425,10 @@ def test_only_topics_are_followed(tmp_path: Path) -> None:
     told = subprocess.run([M2, "run", str(path), "--follow"], capture_output=True, text=True, check=False)
     assert told.returncode == ExitCode.USAGE
     assert "is no topic, and only topics are followed" in told.stderr
+
+
+def test_a_look_at_an_empty_topic_says_so(market: Market) -> None:
+    command = [M2, "ingest", "kafka", market.measurements, "--bootstrap-server", market.place.address, "--peek", "3"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "there is no message" in told.stderr

@@ -68,6 +68,8 @@ def rebuild_dates(  # noqa: PLR0913  # what to do, by keyword; the rest is how i
         progress = site.ledger.read_progress()
         if progress.W.time is None:
             hint = "`m2 run` comes first; where it has taken nothing but rejects so far, remove the lake and run again"
+            if pipeline.topics:  # which know of batches that a new lake would not
+                hint = "rejects of topics can be merged when `m2 run` has taken events, and W has passed them"
             raise UsageError(f"no event that the pipeline `{pipeline.name}` has taken is final yet; {hint}")
         batch = site.ledger.plan("rebuild", now(), {name: str(value) for name, value in asdict(rule).items()})
         at("planned")
