@@ -30,10 +30,11 @@ class TopicReplacedError(M2Error):
 
     def __init__(self, topic: str, wanted_id: str, topic_id: str) -> None:
         self.topic, self.wanted_id, self.topic_id = topic, wanted_id, topic_id
-        super().__init__(
+        self.said = (
             f"topic `{topic}` was deleted and made anew: it has the id `{topic_id}`, and what is known of it "
-            f"belongs to `{wanted_id}`; what had not been read is lost, and {_ACCEPT}"
+            f"belongs to `{wanted_id}`; what had not been read is lost"
         )
+        super().__init__(f"{self.said}, and {_ACCEPT}")
 
 
 class OffsetsLostError(M2Error):
@@ -45,10 +46,11 @@ class OffsetsLostError(M2Error):
         where = f"partition {partition} of topic `{topic}`"
         if wanted < first_offset:
             said = f"{where} begins at offset {first_offset}, and {wanted} was to be read: {self.lost_count:,} offsets"
-            super().__init__(f"{said} are gone, most likely by the topic's retention; {_ACCEPT}")
+            self.said = f"{said} are gone, most likely by the topic's retention"
         else:
             said = f"{where} ends at offset {end_offset}, and {wanted} was to be read"
-            super().__init__(f"{said}; the cluster has lost messages, or the topic was made anew; {_ACCEPT}")
+            self.said = f"{said}; the cluster has lost messages, or the topic was made anew"
+        super().__init__(f"{self.said}; {_ACCEPT}")
 
     @property
     def lost_count(self) -> int:

@@ -127,7 +127,7 @@ def _find_start(
         return before.position
     if not rule.accepts_gap:
         raise error
-    warnings.append(str(error))
+    warnings.append(error.said)
     return partition.first_offset if isinstance(error, TopicReplacedError) else _nearest(before.position, partition)
 
 

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 def open_client(rule: KafkaRule) -> Client:
-    """A client for the cluster of `rule`. Raises `BrokerAwayError` where none answers, `NoLibraryError`."""
+    """A client for the cluster of `rule`.
+
+    Raises `BrokerAwayError` where none answers, `NoLibraryError`, `UnreadableSourceError` for a certificate's file.
+    """
+    rule.check_files()
     if rule.library == "librdkafka":
         from m2cli.kafka.rdkafka_client import RdkafkaClient
 
@@ -23,8 +27,9 @@ def open_client(rule: KafkaRule) -> Client:
 def open_sink(rule: KafkaRule, transactional_id: str) -> Sink:
     """A sink that writes as `transactional_id`, others with that id shut out.
 
-    Raises `BrokerAwayError` where no broker answers, `NoLibraryError`.
+    Raises `BrokerAwayError` where no broker answers, `NoLibraryError`, `UnreadableSourceError`.
     """
+    rule.check_files()
     if rule.library == "librdkafka":
         from m2cli.kafka.rdkafka_sink import RdkafkaSink
 

@@ -49,5 +49,5 @@ def make_python_settings(rule: KafkaRule) -> dict[str, Any]:
 
 def describe_python_error(error: BaseException) -> str:
     """What went wrong, in one line."""
-    said = str(error).strip().splitlines()
+    said = str(error).partition(": Request '")[0].strip().splitlines()  # which it repeats whole, with its response
     return said[0] if said else type(error).__name__

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
-from m2cli.errors import UnknownNameError, UsageError
+from m2cli.errors import UnknownNameError, UnreadableSourceError, UsageError
 
 LIBRARIES = ("kafka-python", "librdkafka")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -65,6 +67,20 @@ class KafkaRule:
     def has_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.security_protocol.endswith("SSL")
+
+    def check_files(self) -> None:
+        """Raise `UnreadableSourceError` for a file of certificates that cannot be read; no library says so."""
+        for path in filter(None, (self.ssl_cafile, self.ssl_certfile, self.ssl_keyfile)):
+            try:
+                with Path(path).open("rb"):
+                    pass
+            except OSError as error:
+                raise UnreadableSourceError(path, (error.strerror or str(error)).lower()) from error
+        if self.ssl_cafile:
+            try:
+                ssl.create_default_context(cafile=self.ssl_cafile)
+            except ssl.SSLError as error:
+                raise UnreadableSourceError(self.ssl_cafile, "it holds no certificate in PEM") from error
 
     def _check_sasl(self) -> None:
         given = [self.sasl_mechanism, self.sasl_username, self.sasl_password]

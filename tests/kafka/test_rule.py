@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from m2cli.errors import UsageError
-from m2cli.kafka import KafkaRule, NoLibraryError
+from m2cli.errors import UnreadableSourceError, UsageError
+from m2cli.kafka import KafkaRule, NoLibraryError, open_client
 from m2cli.kafka.python_settings import make_python_settings
 from m2cli.kafka.rdkafka_settings import Complaints, make_rdkafka_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVERS = ("one.example:9092", "[::1]:9093")
 SASL = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "m2"}
@@ -47,6 +50,15 @@ def test_a_password_is_in_no_repr_and_reaches_both_libraries() -> None:
     others = make_rdkafka_settings(rule, Complaints())
     assert (others["sasl.password"], others["ssl.ca.location"]) == ("secret", "ca.pem")
     assert others["bootstrap.servers"] == "one.example:9092,[::1]:9093"
+
+
+def test_certificates_that_cannot_be_read_are_told_of_before_a_server_is_asked(tmp_path: Path) -> None:
+    none = tmp_path / "none.pem"
+    none.write_text("no certificate")
+    for path, reason in ((tmp_path / "gone.pem", "no such file"), (none, "it holds no certificate in PEM")):
+        rule = KafkaRule(bootstrap_servers=SERVERS, security_protocol="SSL", ssl_cafile=str(path))
+        with pytest.raises(UnreadableSourceError, match=reason):
+            open_client(rule)
 
 
 def test_without_crc32c_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
