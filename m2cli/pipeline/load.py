@@ -292,9 +292,14 @@ def _is_tables(value: object) -> bool:
 _OF_MESSAGES = ("schemas", "keys", "seal_with")  # what is in the messages, however the cluster is reached
 
 
+_NOTHING_SAID: tuple[object, ...] = (None, "", ())  # `0s` is said, and wrong
+
+
 def _build_kafka(settings: Mapping[str, Any]) -> KafkaRule | None:
     """How Kafka is reached; None where nothing is said of it."""
-    named: dict[str, Any] = {name: value for name, value in settings.items() if value and name not in _OF_MESSAGES}
+    named: dict[str, Any] = {
+        name: value for name, value in settings.items() if value not in _NOTHING_SAID and name not in _OF_MESSAGES
+    }
     named |= {name: str(value) for name, value in named.items() if name.startswith("ssl_")}
     if "bootstrap_servers" not in named:
         return None

@@ -125,6 +125,7 @@ def check_pipeline(
             facts.findings += check_source(source, now, broker)
         facts.looked_at += [f"the topic {name}" for name in (pipeline.topics.names if pipeline.topics else ())]
         facts.findings += check_outlets(pipeline, broker)
+    facts.findings = list(dict.fromkeys(facts.findings))  # a cluster that is away hinders all that is there
     path = pipeline.lake / OWN_FOLDER / LEDGER
     if path.exists():
         tell(Step("ledger", 0, None, "bytes"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.kafka import KafkaRule, NoTopicError, open_client, open_sink
+from m2cli.kafka import BrokerAwayError, KafkaRule, NoTopicError, open_client, open_sink
 from m2cli.kafka.follow import name_partition
 from m2cli.runs.batch.outlet import Nowhere
 
@@ -33,6 +33,7 @@ class Broker:
         """`accepts_gap`: what Kafka no longer knows of is passed over."""
         self._pipeline, self._accepts_gap = pipeline, accepts_gap
         self._topics: Topics | None = None
+        self._away: BrokerAwayError | None = None
         self._decoders: dict[str, Decoder] = {}
 
     @property
@@ -49,8 +50,14 @@ class Broker:
 
     @cached_property
     def client(self) -> Client:
-        """Who reads. Raises `BrokerAwayError`, `NoLibraryError`."""
-        return open_client(self.rule)
+        """Who reads. Raises `BrokerAwayError`, `NoLibraryError`; a cluster that is away is not waited for again."""
+        if self._away:
+            raise self._away
+        try:
+            return open_client(self.rule)
+        except BrokerAwayError as error:
+            self._away = error
+            raise
 
     @cached_property
     def store(self) -> SchemaStore:
