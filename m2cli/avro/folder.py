@@ -80,7 +80,7 @@ class DirectoryStore:
         self._is_listed = True
         try:
             entries = sorted(self.folder.iterdir())
-        except _NONE:
+        except FileNotFoundError:
             return
         except OSError as error:
             raise _unreadable(self.folder, error) from error

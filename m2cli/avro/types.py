@@ -153,6 +153,9 @@ def _compile_named(kind: str, definition: Any, name: str, named: dict[str, Type]
         size = definition["size"]
         return Type(kind=kind, name=name, size=size, aliases=aliases, **_logical(kind, definition, size))
     inner = name.rpartition(".")[0]
+    names = [each["name"] for each in definition["fields"]]
+    if twice := sorted({each for each in names if names.count(each) > 1}):
+        raise ValueError(f"`{name}` has two fields `{twice[0]}`")
     fields = tuple(
         Field(
             name=each["name"],

@@ -13,7 +13,7 @@ from m2cli.process import open_stdout
 from m2cli.texts import escape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from m2cli.avro.schema import AvroSchema
@@ -115,12 +115,14 @@ def check(*, file: Path, mapping: tuple[str, ...], schemas: str, console: Consol
     theirs? Each line of the output is an obstacle. Exit code 1: there are some.
     """
     from m2cli.avro.stores import open_store
+    from m2cli.files.rule import FileRule
     from m2cli.settings import parse_mapping
 
+    columns = FileRule(mapping=parse_mapping(mapping)).mapping  # which knows the columns that there are
     new = _read(file)
     store = open_store(_folder(schemas))
     relatives = [each for each in store.list() if each.name == new.name and each != new]
-    lines = _obstacles(new, relatives, parse_mapping(mapping), store)
+    lines = _obstacles(new, relatives, columns, store)
     _print(lines)
     console.summarize([("checked", f"{new.hex} {new.name}, with m2's event and {_count_kept(relatives)}")])
     if lines:
@@ -129,7 +131,7 @@ def check(*, file: Path, mapping: tuple[str, ...], schemas: str, console: Consol
 
 
 def _obstacles(
-    new: AvroSchema, relatives: Sequence[AvroSchema], mapping: dict[str, str], store: SchemaStore
+    new: AvroSchema, relatives: Sequence[AvroSchema], mapping: Mapping[str, str], store: SchemaStore
 ) -> list[str]:
     from m2cli.avro.differences import describe_differences
     from m2cli.avro.evolution import find_obstacles, find_obstacles_of_event
