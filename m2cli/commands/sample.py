@@ -18,6 +18,7 @@ from m2cli.errors import UsageError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from m2cli.runs.topics import SendRule
     from m2cli.sample.rule import SampleRule
 
 KAFKA = "kafka"
@@ -93,28 +94,34 @@ def sample(  # noqa: PLR0913  # one parameter an option; they end in one rule
         sources=sources,
         malformed=malformed,
     )
+    sending = _make_send_rule(topic, rate, cluster) if topic else None
     if directory:
         _make(directory, rule, console)
-        if topic:
-            _send(directory, topic, rate, cluster, console)
-    elif topic:
+        if sending:
+            _send(directory, sending, console)
+    elif sending:
         with TemporaryDirectory() as folder:
             _make(Path(folder), rule, Console(quiet=True))
-            _send(Path(folder), topic, rate, cluster, console)
+            _send(Path(folder), sending, console)
 
 
-def _send(directory: Path, topic: str, rate: float | None, cluster: dict[str, Any], console: Console) -> None:
+def _make_send_rule(topic: str, rate: float | None, cluster: dict[str, Any]) -> SendRule:
+    from m2cli.runs.topics import SendRule
+
+    return SendRule(kafka=make_kafka_rule(cluster, os.environ), topic=topic, rate=rate)
+
+
+def _send(directory: Path, rule: SendRule, console: Console) -> None:
     from m2cli.clock import elapsed_since, stopwatch
     from m2cli.runs.sample import read_sample
-    from m2cli.runs.topics import SendRule, send_events
+    from m2cli.runs.topics import send_events
 
     start = stopwatch()
-    rule = SendRule(kafka=make_kafka_rule(cluster, os.environ), topic=topic, rate=rate)
     with console.progress() as tell:
         count = send_events(read_sample(directory), rule, pause=time.sleep, tell=tell)
     seconds = elapsed_since(start)
     rate_text = format_rate(count / max(seconds, 1e-9), "events")
-    console.summarize([("sent", f"{count:,} events to {topic}"), ("time", f"{seconds:.1f} s, {rate_text}")])
+    console.summarize([("sent", f"{count:,} events to {rule.topic}"), ("time", f"{seconds:.1f} s, {rate_text}")])
 
 
 def _make(directory: Path, rule: SampleRule, console: Console) -> None:
