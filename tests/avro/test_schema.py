@@ -63,6 +63,11 @@ def test_a_schema_of_everything_is_known() -> None:
         pytest.param('["int", ["string"]]', "not a schema", id="a union within a union"),
         pytest.param("[" * 5000, "not a schema", id="what is nested too deep"),
         pytest.param('{"type": "enum", "name": "E", "symbols": ["a", "a"]}', "not a schema", id="a symbol twice"),
+        pytest.param(
+            '{"type": "record", "name": "A", "fields": [{"name": "b", "type": "int"}, {"name": "b", "type": "int"}]}',
+            "`A` has two fields `b`",
+            id="a field twice",
+        ),
     ],
 )
 def test_what_is_no_schema_is_refused_with_the_reason(text: str, reason: str) -> None:
