@@ -17,6 +17,9 @@ from m2cli.runs.batch.work import Notes
 from m2cli.runs.progress import tell_nobody
 from m2cli.runs.run import redo
 
+# Seconds that the lake is left to others between two batches; they ask for it five times a second.
+_TURN = 0.5
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -93,9 +96,14 @@ class _Follower:
     def do_batch(self) -> Followed | None:
         """Wait for input, and do a batch of it; None if nothing came before the end."""
         site = self._site
-        first = self._wait_for_plan(None, site.ledger.read_progress().partitions["is_active"].to_list(), None)
-        if first is None:
+        site.turn.leave()  # so that who checks, compacts or rebuilds the lake has a turn
+        if self._pause(_TURN):
             return None
+        if self._wait_for_plan(None, site.ledger.read_progress().partitions["is_active"].to_list(), None) is None:
+            return None
+        site.turn.take()
+        site.settle()
+        first = self._plan(None)
         start = stopwatch()
         batch = site.ledger.plan("run", site.now(), first.plan.to_json())
         site.at("planned")

@@ -419,6 +419,23 @@ def test_sigterm_ends_a_followed_pipeline_with_all_committed(market: Market) -> 
     assert_said_once(market)
 
 
+def test_who_looks_after_the_lake_has_a_turn_between_the_batches_of_a_follower(market: Market) -> None:
+    toml = market.write_toml(lake_every="1s")
+    with subprocess.Popen([M2, "run", str(toml), "--follow"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for number in range(6):
+                market.send(make_events(number))
+                time.sleep(0.5)
+            told = subprocess.run([M2, "check", str(toml)], capture_output=True, text=True, check=False, timeout=60)
+            assert told.returncode == 0, told.stderr
+            market.send(make_events(7))
+        finally:
+            process.terminate()
+        assert process.wait(timeout=30) == 0
+    market.run(is_flush=True)
+    assert_said_once(market)
+
+
 def test_only_topics_are_followed(tmp_path: Path) -> None:
     path = tmp_path / "logs.toml"
     path.write_text('[pipeline]\nname = "l"\nlake = "l"\n[[source]]\ntype = "access_log"\npaths = "a.log"\n')

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 from m2cli.errors import TooManyRejectsError, TooManyRejectsInBatchError, UnreadableSourceError, UsageError
 from m2cli.lake.batch import prepare_lake
@@ -141,6 +142,7 @@ class Site(LakeSite):
 
     pipeline: PipelineRule
     broker: Broker
+    turn: Turn
     unreported: list[UnwritableSinkError] = field(default_factory=list)
     """Why batches could not be told of; all else of them is done."""
 
@@ -163,6 +165,38 @@ class Site(LakeSite):
         publish_twin(self.pipeline.anonymize, facts, batch.batch_id, W, self.at)
         self.ledger.mark_published(batch)
         self.unreported.extend(report_batch(self.pipeline, self.ledger, self.ledger.find_batch(batch.number)))
+
+
+class Turn:
+    """A lock that is held until the end of the block, but for the times when others have their turn."""
+
+    def __init__(self, hold: Callable[[], AbstractContextManager[None]]) -> None:
+        self._hold, self._held = hold, ExitStack()
+
+    def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Let others at it, between two batches; what they have done is to be settled after `take`."""
+        self._held.close()
+
+    def take(self) -> None:
+        """Take the lock again, and wait for it if need be."""
+        self._held.enter_context(self._hold())
+
+
+@contextmanager
+def _hold_lakes(pipeline: PipelineRule, now: Callable[[], datetime], wait: Callable[[], None]) -> Iterator[None]:
+    lock = pipeline.lake / OWN_FOLDER / LAKE_LOCK
+    with (
+        hold_lock(lock, f"the lake `{pipeline.lake}`", wait=wait),
+        hold_twin(pipeline.anonymize, pipeline.name, now(), wait),
+    ):
+        yield
 
 
 @contextmanager
@@ -194,8 +228,7 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
             (lake / CARRIED_FOLDER).mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         if is_run:
             stack.enter_context(hold_lock(own / RUN_LOCK, f"the pipeline `{pipeline.name}`"))
-        stack.enter_context(hold_lock(own / LAKE_LOCK, f"the lake `{lake}`", wait=wait))
-        stack.enter_context(hold_twin(pipeline.anonymize, pipeline.name, now(), wait))
+        turn = stack.enter_context(Turn(partial(_hold_lakes, pipeline, now, wait)))
         ledger = stack.enter_context(create_ledger(own / LEDGER, pipeline.name, now()))
         broker = Broker(pipeline, accepts_gap=accepts_gap)
         stack.callback(broker.close)
@@ -208,6 +241,7 @@ def open_site(  # noqa: PLR0913  # how it tells and what it is told, by keyword
             at=at,
             pipeline=pipeline,
             broker=broker,
+            turn=turn,
         )
         stack.callback(site.clear_scratch)
         if not (lake / SNAPSHOT).exists():
