@@ -31,10 +31,10 @@ demo: setup
 	$(M2) trace a5a1d93c25f20e75 --lake demo/lake
 
 test: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 soak: setup
-	M2_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n auto -m "soak or not soak"
+	M2_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n auto --dist worksteal -m "soak or not soak"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -16,6 +16,11 @@ def elapsed_since(start: float) -> float:
     return time.monotonic() - start
 
 
+def pause(seconds: float) -> None:
+    """Wait so many seconds."""
+    time.sleep(seconds)
+
+
 def stopwatch() -> float:
     """A reading of the monotonic clock in seconds, for `elapsed_since`."""
     return time.monotonic()

@@ -15,7 +15,7 @@ from m2cli.avro.decode import UNKNOWN_SCHEMA, Decoder
 from m2cli.avro.own import own_schemas
 from m2cli.avro.schema import AvroSchema, BadSchemaError, parse_schema
 from m2cli.avro.stores import DirectoryStore, EmbeddedStore, OtherSchemaError, RegistryStore, StoreChain, open_store
-from m2cli.errors import UnreachableError, UnwritableSinkError, UsageError
+from m2cli.errors import UnreachableError, UnreadableSourceError, UsageError
 from tests.avro.material import arrived, body, message, record
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "schemas").touch()
-    with pytest.raises(UnwritableSinkError):
+    with pytest.raises(UnreadableSourceError, match="not a directory"):
         DirectoryStore(tmp_path / "schemas").add(ORDER)
 
 

@@ -465,7 +465,6 @@ def test_a_log_of_metrics_and_a_database_that_cannot_be_had_are_out_of_reach(tmp
     assert facts.exit_code == ExitCode.UNREACHABLE
     assert [text.split(":")[0] for text in say(facts)] == [
         f"cannot write `{tmp_path / 'file'}`",
-        f"cannot write `{tmp_path / 'file'}`",
         f"cannot read `{tmp_path / 'countries.mmdb'}`",
         "there is no lake yet; the first `m2 run` makes it",
     ]

@@ -278,7 +278,7 @@ class Life(NamedTuple):
 
 def _begin(life: Life, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for the life of the process
+    sys.stderr = (life.place.folder / "said").open("a", encoding="utf-8", buffering=1)
     run_and_exit(lambda: _live(life, pipe))
 
 

@@ -80,12 +80,13 @@ def lose_the_broker(market: Market, broker: Broker, count: int, seed: int) -> No
         killer = Thread(target=kill)
         lived = live(Life(market.place), meanwhile=killer.start)
         killer.join()
-        assert lived.exit_code in (ExitCode.OK, ExitCode.UNREACHABLE), lived
+        said = (market.place.folder / "said").read_text().splitlines()[-1:]
+        assert lived.exit_code in (ExitCode.OK, ExitCode.UNREACHABLE), (lived, said)
         broker.start()
 
 
 def test_a_broker_that_dies_costs_nothing(own_broker: Broker, tmp_path: Path) -> None:
-    market = Market.open(tmp_path, own_broker.address, timeout=4.0)
+    market = Market.open(tmp_path, own_broker.address, timeout=2.0)
     lose_the_broker(market, own_broker, 5, seed=1)
     finish(market)
 

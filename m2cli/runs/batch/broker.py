@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from m2cli.kafka import BrokerAwayError, KafkaRule, NoTopicError, open_client, open_sink
+from m2cli.clock import elapsed_since, pause, stopwatch
+from m2cli.kafka import BrokerAwayError, KafkaRule, KnownOffsets, NoTopicError, open_client, open_sink
 from m2cli.kafka.follow import name_partition
 from m2cli.runs.batch.outlet import Nowhere
 
+# Seconds between two looks at a topic that is still too short.
+_ASKED_EVERY = 0.2
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from m2cli.avro.cipher import Cipher
     from m2cli.avro.decode import Decoder
@@ -96,6 +100,17 @@ class Broker:
             raise NoTopicError(topic)
         return facts
 
+    def wait_for(self, facts: TopicFacts, positions: Mapping[int, KnownOffsets]) -> TopicFacts:
+        """What a topic is once it reaches as far as it was read; as it is if it does not within the timeout.
+
+        A broker that comes back after a crash gives what it had step by step: for a moment its topics are too short.
+        """
+        start, patience = stopwatch(), self.rule.timeout.total_seconds()
+        while _is_short(facts, positions) and elapsed_since(start) < patience:
+            pause(_ASKED_EVERY)
+            facts = self.describe(facts.topic)
+        return facts
+
     def read(self, planned: Sequence[PlannedOffsets], source: KafkaSource) -> Iterator[Intake]:
         """The events and rejects in offsets of the topic of `source`, each partition in its own order.
 
@@ -104,6 +119,8 @@ class Broker:
         ranges = {each.partition: each.range for each in planned if each.start < each.end}
         if not ranges:
             return
+        ends = {each.partition: KnownOffsets(each.topic_id, each.end) for each in planned}
+        self.wait_for(self.describe(source.topic), ends)
         for piece in self.client.read_ranges(source.topic, ranges, topic_id=planned[0].topic_id):
             name = pl.lit(name_partition(source.topic, piece.partition)).alias("source")
             yield self.decode(piece.messages.with_columns(name), source)
@@ -150,3 +167,12 @@ class Broker:
         if source.name not in self._decoders:
             self._decoders[source.name] = Decoder(self.store, source.mapping, self.cipher)
         return self._decoders[source.name]
+
+
+def _is_short(facts: TopicFacts, positions: Mapping[int, KnownOffsets]) -> bool:
+    """Whether a partition ends before where it was read to."""
+    ends = {each.partition: each.end_offset for each in facts.partitions}
+    return any(
+        known.topic_id == facts.topic_id and known.position > ends.get(partition, known.position)
+        for partition, known in positions.items()
+    )

@@ -177,10 +177,12 @@ class Known:
         """What is new of a topic: ranges of offsets, partition by partition."""
         facts = broker.describe(source.topic)
         names = [name_partition(source.topic, each.partition) for each in facts.partitions]
+        positions = self._find_positions(names, standing)
+        facts = broker.wait_for(facts, positions)
         offset_rule = OffsetRule(
             is_latest=source.start == LATEST, most_count=rule.most_messages, accepts_gap=rule.accepts_gap
         )
-        followed = follow_topic(facts, self._find_positions(names, standing), offset_rule)
+        followed = follow_topic(facts, positions, offset_rule)
         planned = followed.planned
         if rule.until is not None:
             planned = tuple(
