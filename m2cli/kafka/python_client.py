@@ -116,7 +116,8 @@ class PythonClient(BaseClient):
                 _close(each)
 
     def _read(self, topic: str, ranges: Mapping[int, Range], pieces: PieceRule) -> Iterator[Piece]:
-        consumer, pace = self._open_consumer(), Pace(pieces)
+        with self._explained(f"read topic `{topic}`"):
+            consumer, pace = self._open_consumer(), Pace(pieces)
         try:
             with self._explained(f"read topic `{topic}`"):
                 consumer.assign([_topic_partition(topic, partition) for partition in ranges])

@@ -93,7 +93,7 @@ def test_a_reader_outlives_a_broker_that_comes_back_and_not_one_that_does_not(
         own_broker.start()
         offsets += [piece.messages["position_in_source"][0] for piece in reading]
         assert offsets == list(range(60))
-    with open_client(own_rule) as client:
+    with open_client(own_rule) as client, open_client(own_rule) as beginner:
         reading = client.read_ranges(topic, {0: Range(0, 60)}, pieces=PieceRule(most_count=1))
         next(reading)
         own_broker.kill()
@@ -105,6 +105,7 @@ def test_a_reader_outlives_a_broker_that_comes_back_and_not_one_that_does_not(
             lambda: list(client.read_ranges(topic, {0: Range(0, 60)})),
             lambda: client.read_commit("group", [TopicPartition(topic, 0)]),
             lambda: client.create_topic("another"),
+            lambda: list(beginner._read(topic, {0: Range(0, 60)}, PieceRule())),
         ):
             with pytest.raises(BrokerAwayError):
                 ask()
