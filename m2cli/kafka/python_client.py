@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from m2cli.kafka.client import CommittedOffset, PartitionFacts, Piece, TopicFacts, TopicPartition
 from m2cli.kafka.errors import BrokerAwayError, NoTopicError
-from m2cli.kafka.pieces import Pace, build_headers, build_messages, cut_to_range, cut_to_size
+from m2cli.kafka.pieces import Pace, build_headers, build_messages, cut_to_range, cut_to_size, uncollected
 from m2cli.kafka.python_settings import describe_python_error, make_python_settings
 from m2cli.kafka.reading import BaseClient
 from m2cli.kafka.watchdog import call_within
@@ -144,7 +144,8 @@ class PythonClient(BaseClient):
         while open_ends:
             with self._explained(f"read topic `{topic}`"):
                 try:
-                    polled = consumer.poll(timeout_ms=_POLL, max_records=pace.count)
+                    with uncollected():
+                        polled = consumer.poll(timeout_ms=_POLL, max_records=pace.count)
                 except OffsetOutOfRangeError as error:
                     self._explain_loss(topic, ranges)
                     raise BrokerAwayError(self.rule.bootstrap_servers, "read", describe_python_error(error)) from error

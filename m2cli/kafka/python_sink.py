@@ -16,7 +16,7 @@ import polars as pl
 
 from m2cli.kafka.errors import BrokerAwayError, MessageTooLargeError, NoTopicError
 from m2cli.kafka.partitioning import assign_partition
-from m2cli.kafka.pieces import count_bytes
+from m2cli.kafka.pieces import count_bytes, uncollected
 from m2cli.kafka.python_client import PythonClient
 from m2cli.kafka.python_settings import describe_python_error, make_python_settings
 from m2cli.kafka.sending import BaseSink
@@ -92,8 +92,9 @@ class PythonSink(BaseSink):
         partitions = assign_partition(messages["key"], partition_count).fill_null(anywhere.cast(pl.Int32))
         send, keep = self._producer.send, self._futures.append
         times = find_times(messages)
-        for key, value, partition, time in zip(messages["key"], messages["value"], partitions, times, strict=True):
-            keep(send(topic, value, key, headers, partition, time))
+        with uncollected():
+            for key, value, partition, time in zip(messages["key"], messages["value"], partitions, times, strict=True):
+                keep(send(topic, value, key, headers, partition, time))
 
     def _count_partitions(self, topic: str) -> int:
         from kafka.errors import KafkaTimeoutError

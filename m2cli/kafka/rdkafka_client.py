@@ -12,7 +12,7 @@ import polars as pl
 
 from m2cli.kafka.client import CommittedOffset, PartitionFacts, Piece, TopicFacts, TopicPartition
 from m2cli.kafka.errors import BrokerAwayError, NoTopicError
-from m2cli.kafka.pieces import Pace, build_headers, build_messages, cut_to_range, cut_to_size
+from m2cli.kafka.pieces import Pace, build_headers, build_messages, cut_to_range, cut_to_size, uncollected
 from m2cli.kafka.rdkafka_settings import Complaints, make_rdkafka_settings
 from m2cli.kafka.reading import BaseClient
 from m2cli.kafka.watchdog import call_within
@@ -133,8 +133,7 @@ class RdkafkaClient(BaseClient):
         try:
             with self._explained(f"read topic `{topic}`"):
                 consumer.assign([Theirs(topic, partition, wanted.start) for partition, wanted in ranges.items()])
-            for found in self._consume(topic, ranges, pace):
-                messages = _build(found, has_headers=pieces.has_headers)
+            for messages in self._consume(topic, ranges, pace, has_headers=pieces.has_headers):
                 pace.learn(messages)
                 for (partition,), of_partition in messages.group_by("partition", maintain_order=True):
                     inside = cut_to_range(of_partition.drop("partition"), ranges[int(partition)])
@@ -143,27 +142,34 @@ class RdkafkaClient(BaseClient):
         finally:
             consumer.unassign()
 
-    def _consume(self, topic: str, ranges: Mapping[int, Range], pace: Pace) -> Iterator[list[Any]]:
-        """Lists of messages, until every range was seen to its end."""
+    def _consume(
+        self, topic: str, ranges: Mapping[int, Range], pace: Pace, *, has_headers: bool
+    ) -> Iterator[pl.DataFrame]:
+        """Messages, with their `partition`, until every range was seen to its end."""
         from confluent_kafka import TopicPartition as Theirs
 
         consumer = self._consumer
         ends = {partition: wanted.end for partition, wanted in ranges.items()}
         moved_time = time.monotonic()
         while ends:
-            with self._explained(f"read topic `{topic}`"):
-                found = consumer.consume(pace.count, _POLL)
-            messages = [each for each in found if each.error() is None]
-            done = {key for key, at in _find_positions(messages).items() if key in ends and at >= ends[key]}
-            if len(messages) < len(found):
-                done |= self._read_errors(topic, ranges, [each for each in found if each.error() is not None])
-            if messages:
+            with uncollected():
+                with self._explained(f"read topic `{topic}`"):
+                    found = consumer.consume(pace.count, _POLL)
+                wrong = [each for each in found if each.error() is not None]
+                well = [each for each in found if each.error() is None] if wrong else found
+                messages = _build(well, has_headers=has_headers)
+                has_moved = bool(found)
+                del found, well  # as much as the columns again, and these are worked on now
+            done = {key for key, at in _find_positions(messages) if key in ends and at >= ends[key]}
+            if wrong:
+                done |= self._read_errors(topic, ranges, wrong)
+            if messages.height:
                 yield messages
             if done := done & ends.keys():
                 ends = {key: end for key, end in ends.items() if key not in done}
                 # Not paused: it would be so still when it is read again, and resuming takes up to a second.
                 consumer.incremental_unassign([Theirs(topic, partition) for partition in done])
-            if found:
+            if has_moved:
                 moved_time = time.monotonic()
             elif time.monotonic() - moved_time > self.rule.timeout.total_seconds():
                 self._explain_loss(topic, ranges)
@@ -248,16 +254,18 @@ def _to_text(topic_id: Any) -> str:
     return str(UUID(int=(high & _HALF_ID) << 64 | low & _HALF_ID))
 
 
-def _find_positions(messages: Sequence[Any]) -> dict[int, int]:
-    """By partition the offset after its last message."""
-    return {each.partition(): each.offset() + 1 for each in messages}
+def _find_positions(messages: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    """The partitions of `messages`, and of each the offset after its last one."""
+    return messages.group_by("partition").agg(pl.col("position_in_source").max() + 1).iter_rows()
 
 
 def _build(found: Sequence[Any], *, has_headers: bool) -> pl.DataFrame:
+    from confluent_kafka import Message
+
     messages = build_messages(
-        [each.key() for each in found],
-        [each.value() for each in found],
-        [each.offset() for each in found],
-        [each.timestamp()[1] for each in found],
-    ).with_columns(partition=pl.Series([each.partition() for each in found], dtype=pl.Int32))
-    return messages.with_columns(build_headers([each.headers() for each in found])) if has_headers else messages
+        list(map(Message.key, found)),
+        list(map(Message.value, found)),
+        list(map(Message.offset, found)),
+        [time for _, time in map(Message.timestamp, found)],
+    ).with_columns(partition=pl.Series(list(map(Message.partition, found)), dtype=pl.Int32))
+    return messages.with_columns(build_headers(list(map(Message.headers, found)))) if has_headers else messages

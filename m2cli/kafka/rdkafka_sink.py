@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from m2cli.kafka.errors import BrokerAwayError, FencedError, MessageTooLargeError, NoTopicError
+from m2cli.kafka.pieces import uncollected
 from m2cli.kafka.python_sink import find_times
 from m2cli.kafka.rdkafka_settings import Complaints, make_rdkafka_settings
 from m2cli.kafka.sending import BaseSink
@@ -79,12 +80,13 @@ class RdkafkaSink(BaseSink):
         for chunk in messages.iter_slices(_CHUNK):
             # 0 is the moment of sending.
             times = find_times(chunk).fill_null(0)
-            for key, value, time_of in zip(chunk["key"], chunk["value"], times, strict=True):
-                try:
-                    produce(topic, value, key, timestamp=time_of, **extra)
-                except BufferError:
-                    self._wait_for_room()
-                    produce(topic, value, key, timestamp=time_of, **extra)
+            with uncollected():
+                for key, value, time_of in zip(chunk["key"], chunk["value"], times, strict=True):
+                    try:
+                        produce(topic, value, key, timestamp=time_of, **extra)
+                    except BufferError:
+                        self._wait_for_room()
+                        produce(topic, value, key, timestamp=time_of, **extra)
             self._producer.poll(0)
             self._raise_failed()
 
