@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,11 +14,12 @@ from m2cli.avro.leaves import to_leaf
 from m2cli.avro.types import Type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    Piece = object  # bytes, the same for all rows, or an array of them
+    Mask = NDArray[np.bool_]
+    Piece = object  # bytes, the same for all rows; `_Chosen` for each row; or an array of them
 
 _SHORT = 1 << 12  # texts up to this length have their lengths looked up
 _FOLDS = tuple(
@@ -33,19 +34,52 @@ _BINARY = pa.large_binary()
 _KEY = Type(kind="string")
 
 
+class _Table:
+    """A few short values."""
+
+    def __init__(self, values: Iterable[bytes]) -> None:
+        self._values = tuple(values)
+        self._behind: dict[bytes, pa.Array] = {}
+
+    def behind(self, before: bytes) -> pa.Array:
+        """Each of the values with `before` before it."""
+        if before not in self._behind:
+            self._behind[before] = pa.array([before + each for each in self._values], _BINARY)
+        return self._behind[before]
+
+
+class _Chosen(NamedTuple):
+    """For each row one value of a table."""
+
+    table: _Table
+    indexes: NDArray[np.integer]
+
+    def take(self, before: bytes) -> pa.Array:
+        """The bytes of each row, with `before` before them."""
+        return self.table.behind(before).take(pa.array(self.indexes))
+
+
 def join_pieces(pieces: Sequence[Piece], count: int) -> pa.Array:
-    """`count` values of bytes: the pieces one after the other, row by row."""
-    merged: list[Piece] = []
+    """`count` values of bytes: the pieces one after the other, row by row.
+
+    Each piece costs about the same, whatever its size: what is the same for all rows goes with the next piece.
+    """
+    arrays: list[pa.Array | pa.Scalar] = []
+    before = b""
     for piece in pieces:
-        if isinstance(piece, bytes) and merged and isinstance(merged[-1], bytes):
-            merged[-1] += piece
+        if isinstance(piece, bytes):
+            before += piece
+        elif isinstance(piece, _Chosen):
+            arrays.append(piece.take(before))
+            before = b""
         else:
-            merged.append(piece)
-    scalars = [pa.scalar(piece, _BINARY) if isinstance(piece, bytes) else piece for piece in merged]
-    if all(isinstance(piece, bytes) for piece in merged):
-        whole = b"".join(piece for piece in merged if isinstance(piece, bytes))
-        return pa.array([whole], _BINARY).take(pa.array(np.zeros(count, np.int64)))
-    return pc.binary_join_element_wise(*scalars, pa.scalar(b"", _BINARY), null_handling="replace", null_replacement=b"")
+            arrays += [pa.scalar(before, _BINARY), piece] if before else [piece]
+            before = b""
+    if not arrays:
+        return pa.array([before], _BINARY).take(pa.array(np.zeros(count, np.int64)))
+    last = pa.scalar(b"", _BINARY)
+    arrays += [pa.scalar(before, _BINARY)] if before else []
+    return pc.binary_join_element_wise(*arrays, last, null_handling="replace", null_replacement=b"")
 
 
 def write_column(whole: Type, column: pl.Series) -> list[Piece]:
@@ -67,7 +101,9 @@ def _write_union(union: Type, column: pl.Series) -> list[Piece]:
     place = union.branches.index(value)
     branch, null = _varint(place), _varint(1 - place)
     if not column.null_count():
-        return [branch, *write_column(value, column)]
+        if value.kind in ("null", "record", "array", "map"):
+            return [branch, *write_column(value, column)]
+        return _write_leaf(value, to_leaf(column, value), branch, None)
     if column.null_count() == len(column):
         return [null]
     if value.kind in ("record", "array", "map"):
@@ -82,43 +118,62 @@ def _write_union(union: Type, column: pl.Series) -> list[Piece]:
 
 def _write_leaf(leaf: Type, column: pl.Series, branch: bytes, null: bytes | None) -> list[Piece]:
     """The pieces of a leaf: `branch` before each value, or `null` alone where there is none."""
-    if leaf.kind in ("string", "bytes"):
-        lengths = column.str.len_bytes() if leaf.kind == "string" else column.bin.size()
-        return [_write_lengths(lengths, branch, null), _to_arrow(column)]
-    if leaf.kind == "fixed":
-        return [_look_up(column.is_not_null().cast(pl.Int64), (null or b"", branch)), _to_arrow(column)]
+    if leaf.kind in ("string", "bytes", "fixed"):
+        texts = _to_arrow(column)
+        is_given = _find_given(texts, null)
+        if leaf.kind != "fixed":
+            return [_write_numbers(_find_lengths(texts), is_given, branch, null), texts]
+        if is_given is None:
+            return [branch, texts]
+        return [_Chosen(_small_table(null or b"", branch), is_given.astype(np.int32)), texts]
     if leaf.kind == "boolean":
-        table = (branch + b"\0", branch + b"\1", null or b"")
-        return [_look_up(column.cast(pl.Int64).fill_null(2), table)]
-    if leaf.kind in ("int", "long", "enum") and (column.min() or 0) >= 0:  # type: ignore[operator]  # of integers
-        return [_write_lengths(column, branch, null)]  # which are numbers as well, and mostly as small
-    is_given = None if null is None else column.is_not_null().to_numpy()
+        column = column.cast(pl.Int64)
+    values = column.to_arrow(compat_level=pl.CompatLevel.oldest())
+    is_given = _find_given(values, null)
     if leaf.kind in ("float", "double"):
         size = 4 if leaf.kind == "float" else 8
-        values = np.ascontiguousarray(column.fill_null(0).to_numpy(), dtype=f"<f{size}")
-        body = values.view(np.uint8).reshape(len(values), size)
+        body = np.ascontiguousarray(_to_numbers(values, f"<f{size}")).view(np.uint8).reshape(len(values), size)
         return [_flatten(body, np.full(len(values), size), branch, null, is_given)]
-    numbers = column.cast(pl.Int64).fill_null(0).to_numpy()
+    numbers = _to_numbers(values, np.dtype(values.type.to_pandas_dtype()).newbyteorder("<")).astype(np.int64)
+    if leaf.kind == "boolean":
+        table = _small_table(branch + b"\0", branch + b"\1", null or b"")
+        return [_Chosen(table, numbers if is_given is None else np.where(is_given, numbers, 2))]
+    return [_write_numbers(numbers, is_given, branch, null)]
+
+
+def _find_given(values: pa.Array, null: bytes | None) -> Mask | None:
+    """Which of `values` are given; None where all are."""
+    return None if null is None else values.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _find_lengths(texts: pa.Array) -> NDArray[np.int64]:
+    """The length of each of `texts`, in bytes; of one that is not given, whatever it is."""
+    return np.diff(np.frombuffer(texts.buffers()[1], dtype="<i8")[texts.offset : texts.offset + len(texts) + 1])
+
+
+def _to_numbers(values: pa.Array, dtype: str | np.dtype[np.integer]) -> NDArray[np.int64]:
+    """The numbers of `values`, and of one that is not given, whatever it is."""
+    return np.frombuffer(values.buffers()[1], dtype=dtype)[values.offset : values.offset + len(values)]
+
+
+def _write_numbers(numbers: NDArray[np.int64], is_given: Mask | None, branch: bytes, null: bytes | None) -> Piece:
+    if is_given is not None:
+        numbers = np.where(is_given, numbers, 0)
+    if len(numbers) and numbers.min() >= 0 and numbers.max() < _SHORT:  # lengths, and most numbers too
+        indexes = numbers if is_given is None else np.where(is_given, numbers, _SHORT)
+        return _Chosen(_length_table(branch, null), indexes)
     body, sizes = _varints(numbers)
-    return [_flatten(body, sizes, branch, null, is_given)]
-
-
-def _write_lengths(lengths: pl.Series, branch: bytes, null: bytes | None) -> Piece:
-    if (lengths.max() or 0) < _SHORT:  # type: ignore[operator]  # max of UInt32 is an int
-        table = _length_table(branch, null)
-        return table.take(pa.array(lengths.cast(pl.Int64).fill_null(_SHORT).to_numpy()))
-    is_given = None if null is None else lengths.is_not_null().to_numpy()
-    body, sizes = _varints(lengths.cast(pl.Int64).fill_null(0).to_numpy())
     return _flatten(body, sizes, branch, null, is_given)
 
 
 @cache
-def _length_table(branch: bytes, null: bytes | None) -> pa.Array:
-    return pa.array([*(branch + _varint(length) for length in range(_SHORT)), null or b""], _BINARY)
+def _length_table(branch: bytes, null: bytes | None) -> _Table:
+    return _Table([*(branch + _varint(length) for length in range(_SHORT)), null or b""])
 
 
-def _look_up(indexes: pl.Series, table: tuple[bytes, ...]) -> Piece:
-    return pa.array(table, _BINARY).take(pa.array(indexes.to_numpy()))
+@cache
+def _small_table(*values: bytes) -> _Table:
+    return _Table(values)
 
 
 def _write_lists(whole: Type, column: pl.Series) -> list[Piece]:
@@ -145,7 +200,7 @@ def _flatten(
     sizes: NDArray[np.int64],
     branch: bytes,
     null: bytes | None,
-    is_given: NDArray[np.bool_] | None,
+    is_given: Mask | None,
 ) -> Piece:
     """The first `sizes` bytes of each row of `body`, behind `branch`; `null` where nothing is given."""
     if branch:
@@ -154,9 +209,14 @@ def _flatten(
     if is_given is not None and null is not None:
         body = np.where(is_given[:, None], body, null[0])
         sizes = np.where(is_given, sizes, 1)
-    flat = body[np.arange(body.shape[1]) < np.asarray(sizes)[:, None]]
-    offsets = np.zeros(len(body) + 1, np.int64)
-    np.cumsum(sizes, out=offsets[1:])
+    size = int(sizes[0]) if len(sizes) else 0
+    if (sizes == size).all():  # as of times
+        flat = np.ascontiguousarray(body[:, :size])
+        offsets = np.arange(len(body) + 1, dtype=np.int64) * size
+    else:
+        flat = body[np.arange(body.shape[1]) < sizes[:, None]]
+        offsets = np.zeros(len(body) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
     return pa.Array.from_buffers(_BINARY, len(body), [None, pa.py_buffer(offsets), pa.py_buffer(flat)])
 
 
