@@ -119,14 +119,17 @@ def check_pipeline(
     facts.findings += check_places(pipeline)
     facts.findings += check_database(pipeline)
     facts.findings += check_salts(pipeline, now)
-    with closing(Broker(pipeline)) as broker:
+    path = pipeline.lake / OWN_FOLDER / LEDGER
+    with closing(Broker(pipeline)) as broker, ExitStack() as stack:
+        ledger = None
+        with suppress(M2Error):  # told of below
+            ledger = stack.enter_context(open_pipelines_ledger(pipeline))
         for source in pipeline.sources:
             facts.looked_at.append(f"the source {source.name}")
-            facts.findings += check_source(source, now, broker)
+            facts.findings += check_source(source, now, broker, ledger)
         facts.looked_at += [f"the topic {name}" for name in (pipeline.topics.names if pipeline.topics else ())]
-        facts.findings += check_outlets(pipeline, broker)
+        facts.findings += check_outlets(pipeline, broker, ledger)
     facts.findings = list(dict.fromkeys(facts.findings))  # a cluster that is away hinders all that is there
-    path = pipeline.lake / OWN_FOLDER / LEDGER
     if path.exists():
         tell(Step("ledger", 0, None, "bytes"))
         facts.looked_at.append("the ledger")

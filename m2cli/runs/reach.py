@@ -25,7 +25,9 @@ from m2cli.logs.streams import CutError
 from m2cli.pipeline import AccessLogSource, KafkaSource, TapeSource
 from m2cli.privacy.errors import MissingSaltError, PrivacyError
 from m2cli.runs.anonymize.site import refuse_other
+from m2cli.runs.batch.broker import find_positions, name_partitions
 from m2cli.runs.batch.carry import CARRIED_FOLDER
+from m2cli.runs.batch.topics import find_sent
 from m2cli.runs.intake import Tally
 from m2cli.stages.countries import add_country
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from m2cli.ledger import LedgerReader
     from m2cli.pipeline import EventsSource, FileSource, PipelineRule, Source
     from m2cli.runs.batch.broker import Broker
 
@@ -70,25 +73,35 @@ def count_places(pipeline: PipelineRule) -> int:
     return 1 + sum(place is not None for place in (pipeline.log, pipeline.json_log, pipeline.metrics))
 
 
-def check_source(source: Source, now: datetime, broker: Broker) -> Iterator[Finding]:
-    """What hinders `source` from being read, or being read as what it is said to be; of one file the beginning."""
+def check_source(source: Source, now: datetime, broker: Broker, ledger: LedgerReader | None) -> Iterator[Finding]:
+    """What hinders `source` from being read on, or being read as what it is said to be; of one file the beginning.
+
+    `ledger`: how far it has been read, if it has.
+    """
     if isinstance(source, KafkaSource):
-        return _check_topic(source, broker)
+        return _check_topic(source, broker, ledger)
     if isinstance(source, TapeSource):
         return iter(())
     return _check_files(source, now)
 
 
-def check_outlets(pipeline: PipelineRule, broker: Broker) -> Iterator[Finding]:
-    """What hinders the topics of `pipeline` from being written; nothing is written, and nobody shut out."""
-    for topic in pipeline.topics.names if pipeline.topics else ():
-        yield from _refused(broker.describe, topic)
+def check_outlets(pipeline: PipelineRule, broker: Broker, ledger: LedgerReader | None) -> Iterator[Finding]:
+    """What hinders the topics of `pipeline` from being written on; nothing is written, and nobody shut out."""
+    if pipeline.topics is None:
+        return
+    missing = [finding for topic in pipeline.topics.names for finding in _refused(broker.describe, topic)]
+    yield from missing
+    if ledger is not None and not missing:
+        yield from _refused(find_sent, broker, pipeline.topics, ledger)
 
 
-def _check_topic(source: KafkaSource, broker: Broker) -> Iterator[Finding]:
+def _check_topic(source: KafkaSource, broker: Broker, ledger: LedgerReader | None) -> Iterator[Finding]:
     tally = Tally()
     try:
         facts = broker.describe(source.topic)
+        if ledger is not None:
+            known = find_positions(ledger, name_partitions(facts))
+            follow_topic(broker.wait_for(facts, known), known, OffsetRule())
         planned = follow_topic(facts, {}, OffsetRule(most_count=_LINES)).planned
         for piece in broker.read(planned, source):
             tally.add(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -269,6 +270,13 @@ def test_pseudonymous_topics_say_what_the_pseudonymous_lake_does(market: Market,
     assert sorted(decode(ends)["visit_id"]) == sorted(visits["visit_id"])
 
 
+def find_faults(market: Market) -> list[str]:
+    """What `m2 check` finds not to be as it should be."""
+    facts = check_pipeline(market.rule, now=datetime.now(UTC))
+    assert facts.exit_code == (ExitCode.DATA if facts.faults else ExitCode.OK)
+    return [finding.text for finding in facts.faults]
+
+
 def test_messages_that_retention_took_are_told_of_and_passed_over_when_asked(market: Market, admin: Admin) -> None:
     market.send(make_events(0))
     market.run()
@@ -282,6 +290,7 @@ def test_messages_that_retention_took_are_told_of_and_passed_over_when_asked(mar
     with pytest.raises(OffsetsLostError, match=r"[\d,]+ offsets are gone, .*--accept-gap"):
         market.run()
     assert [batch.batch_id for batch in market.list_batches()] == before
+    assert [text for text in find_faults(market) if re.search(r"[\d,]+ offsets are gone, .*--accept-gap", text)]
     gapped = market.run(accepts_gap=True).batch
     assert len(gapped.warnings) == 1
     assert "are gone" in gapped.warnings[0]
@@ -299,6 +308,7 @@ def test_a_topic_that_was_made_anew_is_told_of(market: Market, admin: Admin) -> 
     market.send(make_events(1))
     with pytest.raises(TopicReplacedError, match="was deleted and made anew"):
         market.run()
+    assert [text for text in find_faults(market) if "was deleted and made anew" in text]
     assert market.run(accepts_gap=True).batch.event_count
     market.run(is_flush=True)
     assert_said_once(market)
@@ -362,9 +372,11 @@ def test_who_was_shut_out_ends_with_nothing_committed(market: Market) -> None:
 def test_topics_that_know_more_than_the_ledger_stop_it(market: Market, tmp_path: Path) -> None:
     market.send(make_events(0))
     market.run()
+    assert not find_faults(market)
     market.settings["lake"] = tmp_path / "other"
     with pytest.raises(OtherLedgerError, match="which has 0, did not run it: it was restored from a backup"):
         market.run()
+    assert [text for text in find_faults(market) if "was restored from a backup" in text]
     market.settings |= {"name": "other", "lake": tmp_path / "third"}
     with pytest.raises(OtherLedgerError, match=f"belongs to the pipeline `{market.place.name}`, not to `other`"):
         market.run()

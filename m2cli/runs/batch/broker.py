@@ -169,6 +169,17 @@ class Broker:
         return self._decoders[source.name]
 
 
+def name_partitions(facts: TopicFacts) -> list[str]:
+    """What the partitions of a topic are called as sources, from 0 on."""
+    return [name_partition(facts.topic, each.partition) for each in facts.partitions]
+
+
+def find_positions(ledger: LedgerReader, names: Sequence[str]) -> dict[int, KnownOffsets]:
+    """How far the partitions called `names` have been read, as `ledger` has it; by their places there."""
+    kept = {part.part_id: KnownOffsets(part.name, part.position) for part in ledger.find_parts(part_ids=names)}
+    return {number: kept[name] for number, name in enumerate(names) if name in kept}
+
+
 def _is_short(facts: TopicFacts, positions: Mapping[int, KnownOffsets]) -> bool:
     """Whether a partition ends before where it was read to."""
     ends = {each.partition: each.end_offset for each in facts.partitions}

@@ -14,7 +14,7 @@ import polars as pl
 
 from m2cli.files.follow import SETTLE, KnownEventFile, follow_event_files
 from m2cli.files.tape import PlannedRows
-from m2cli.kafka import KnownOffsets, OffsetRule, follow_topic, name_partition
+from m2cli.kafka import OffsetRule, follow_topic
 from m2cli.ledger import RowOfFile
 from m2cli.logs.follow import (
     FollowRule,
@@ -24,6 +24,7 @@ from m2cli.logs.follow import (
 )
 from m2cli.logs.listing import list_logs
 from m2cli.pipeline.rule import LATEST
+from m2cli.runs.batch.broker import find_positions, name_partitions
 from m2cli.runs.batch.contents import look_into, make_file_rule, make_log_rule
 from m2cli.runs.batch.known_parts import Parts, Sizes
 from m2cli.runs.batch.plan import PlannedInput
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from m2cli.kafka import PlannedOffsets
+    from m2cli.kafka import KnownOffsets, PlannedOffsets
     from m2cli.ledger import Ledger
     from m2cli.logs.follow import PlannedRange
     from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource, PipelineRule, TapeSource
@@ -176,7 +177,7 @@ class Known:
     ) -> Found:
         """What is new of a topic: ranges of offsets, partition by partition."""
         facts = broker.describe(source.topic)
-        names = [name_partition(source.topic, each.partition) for each in facts.partitions]
+        names = name_partitions(facts)
         positions = self._find_positions(names, standing)
         facts = broker.wait_for(facts, positions)
         offset_rule = OffsetRule(
@@ -199,11 +200,9 @@ class Known:
         )
 
     def _find_positions(self, names: Sequence[str], standing: Standing | None) -> dict[int, KnownOffsets]:
-        kept = {
-            part.part_id: KnownOffsets(part.name, part.position) for part in self._ledger.find_parts(part_ids=names)
-        }
-        positions = kept | dict(standing.positions if standing else {})
-        return {number: positions[name] for number, name in enumerate(names) if name in positions}
+        since = standing.positions if standing else {}
+        positions = find_positions(self._ledger, names)
+        return positions | {number: since[name] for number, name in enumerate(names) if name in since}
 
     def describe_empty(self, pipeline: PipelineRule, files: Sequence[RowOfFile]) -> Iterator[str]:
         """A warning for each source that has no file and never had one: a typo on the first day would stay unseen.

@@ -75,7 +75,7 @@ class Topics:
 
         Raises `BrokerAwayError`, and `OtherLedgerError` where the topics are not what the ledger led to.
         """
-        self._rule, self._anonymize, self._broker, self._ledger = rule, anonymize, broker, ledger
+        self._rule, self._anonymize, self._ledger = rule, anonymize, ledger
         schemas = (tagged_event_schema(), end_of_visit_schema())
         self._encoders = [
             (topic, Encoder(schema, broker.sealing))
@@ -87,7 +87,7 @@ class Topics:
             if named:
                 broker.keep_schema(encoder.schema)
         self._sink: Sink = broker.open_sink(rule.group)
-        self.sent = self._find_sent(accepts_gap=accepts_gap)
+        self.sent = find_sent(broker, rule, ledger, accepts_gap=accepts_gap)
         self._batch: LedgerBatch | None = None
         self._step, self._is_open = 0, False
         self._boundary: datetime | None = None
@@ -160,42 +160,49 @@ class Topics:
             return
         sent = Sent(self._ledger.pipeline, self._batch.number, self._step)
         ends = {each.place: each.end for each in offsets}
-        self._sink.commit(self._rule.group, ends | {self._marker: self._batch.number}, sent.to_text())
+        self._sink.commit(self._rule.group, ends | {_find_marker(self._rule): self._batch.number}, sent.to_text())
         self.sent, self._is_open = sent, False
 
-    @property
-    def _marker(self) -> TopicPartition:
-        """The partition that stands for the pipeline; it may read no topic at all."""
-        return TopicPartition(self._rule.names[0], 0)
 
-    def _find_sent(self, *, accepts_gap: bool) -> Sent:
-        found = self._broker.client.read_commit(self._rule.group, [self._marker]).get(self._marker)
-        sent = _read(found) if found else NOTHING
-        name = self._ledger.pipeline
-        if found and sent.pipeline != name:
-            owner = f"the pipeline `{sent.pipeline}`" if sent.pipeline else "something else"
-            hint = "write another `group` below [topics]"
-            raise OtherLedgerError(f"the group `{self._rule.group}` belongs to {owner}, not to `{name}`; {hint}")
-        if found and not self._ledger.has_run(sent.batch):
-            last = self._ledger.find_last_number()
-            raise OtherLedgerError(
-                f"the group `{self._rule.group}` has sent batch {sent.batch}, and the ledger, which has {last}, "
-                "did not run it: it was restored from a backup or made anew; restore the newest, or begin with another "
-                "`group` and other topics below [topics]"
-            )
-        if not found and not accepts_gap and self._is_in_doubt():
-            raise OtherLedgerError(
-                f"the group `{self._rule.group}` has no committed offsets any more (Kafka forgets them after "
-                "`offsets.retention.minutes`), and a batch is unfinished: whether it was sent cannot be known; look "
-                "for its id in the headers of the last ends of visit; `m2 run PIPELINE --accept-gap` sends it, perhaps "
-                "again"
-            )
-        return sent
+def find_sent(broker: Broker, rule: TopicsRule, ledger: LedgerReader, *, accepts_gap: bool = False) -> Sent:
+    """The last step whose messages are in the topics; nobody is shut out by asking.
 
-    def _is_in_doubt(self) -> bool:
-        """Whether a batch was planned before and may have been sent, and others were sent before it."""
-        has_planned = any(batch.state == "planned" for batch in self._ledger.list_unfinished())
-        return has_planned and any(batch.facts.get(SENT) for batch in self._ledger.list_batches(1, kinds=["run"]))
+    Raises `OtherLedgerError` where the topics are not what `ledger` led to, `BrokerAwayError`.
+    """
+    marker = _find_marker(rule)
+    found = broker.client.read_commit(rule.group, [marker]).get(marker)
+    sent = _read(found) if found else NOTHING
+    name = ledger.pipeline
+    if found and sent.pipeline != name:
+        owner = f"the pipeline `{sent.pipeline}`" if sent.pipeline else "something else"
+        hint = "write another `group` below [topics]"
+        raise OtherLedgerError(f"the group `{rule.group}` belongs to {owner}, not to `{name}`; {hint}")
+    if found and not ledger.has_run(sent.batch):
+        last = ledger.find_last_number()
+        raise OtherLedgerError(
+            f"the group `{rule.group}` has sent batch {sent.batch}, and the ledger, which has {last}, "
+            "did not run it: it was restored from a backup or made anew; restore the newest, or begin with another "
+            "`group` and other topics below [topics]"
+        )
+    if not found and not accepts_gap and _is_in_doubt(ledger):
+        raise OtherLedgerError(
+            f"the group `{rule.group}` has no committed offsets any more (Kafka forgets them after "
+            "`offsets.retention.minutes`), and a batch is unfinished: whether it was sent cannot be known; look "
+            "for its id in the headers of the last ends of visit; `m2 run PIPELINE --accept-gap` sends it, perhaps "
+            "again"
+        )
+    return sent
+
+
+def _find_marker(rule: TopicsRule) -> TopicPartition:
+    """The partition that stands for the pipeline; it may read no topic at all."""
+    return TopicPartition(rule.names[0], 0)
+
+
+def _is_in_doubt(ledger: LedgerReader) -> bool:
+    """Whether a batch was planned before and may have been sent, and others were sent before it."""
+    has_planned = any(batch.state == "planned" for batch in ledger.list_unfinished())
+    return has_planned and any(batch.facts.get(SENT) for batch in ledger.list_batches(1, kinds=["run"]))
 
 
 def _read(committed: CommittedOffset) -> Sent:
