@@ -172,7 +172,8 @@ def _list_facts(found: Status, rule: PipelineRule) -> Iterator[tuple[str, str]]:
     for batch in found.unfinished:
         state = "" if batch.state == "planned" else ", committed and not yet shown"
         end = "" if found.is_running else f"; the next `m2 run {rule.path.name}` finishes it"
-        yield "unfinished", f"{batch.batch_id}, planned {_time(batch.plan_time)} UTC{state}{end}"
+        steps = f", {batch.step_count:,} steps since" if batch.step_count > 1 else ""
+        yield "unfinished", f"{batch.batch_id}, planned {_time(batch.plan_time)} UTC{steps}{state}{end}"
     if not found.batches:
         yield "batches", f"none yet; `m2 run {rule.path.name}` does the first"
     else:

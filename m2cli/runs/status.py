@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from m2cli.errors import M2Error
 from m2cli.files.listing import list_followed
-from m2cli.kafka import name_partition
+from m2cli.kafka import KnownOffsets, name_partition
 from m2cli.lake.layout import OWN_FOLDER
 from m2cli.ledger import Progress, find_holder
 from m2cli.logs.listing import list_logs
 from m2cli.pipeline import AccessLogSource, KafkaSource
 from m2cli.runs.batch.broker import Broker
 from m2cli.runs.batch.facts import BatchFacts
+from m2cli.runs.batch.plan import Plan
 from m2cli.runs.batch.site import LEDGER, RUN_LOCK, refuse_foreign
 from m2cli.runs.opened import open_pipelines_ledger
 
@@ -68,7 +69,10 @@ class SourceStatus(NamedTuple):
 
 
 class TopicStatus(NamedTuple):
-    """What of a topic has been read, and what is there, in offsets; of those that transactions left no message is."""
+    """What of a topic has been read, and what is there, in offsets; of those that transactions left no message is.
+
+    What a pipeline that is followed has read since its last batch counts as read.
+    """
 
     name: str
     partition_count: int
@@ -93,6 +97,8 @@ class Unfinished(NamedTuple):
     kind: str
     state: str
     plan_time: datetime
+    step_count: int
+    """How many steps of it were planned; of one that is not followed 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +136,18 @@ class _Known(NamedTuple):
     last_run: list[LedgerBatch]
     batch_count: int
     totals: dict[str, int]
-    unfinished: list[LedgerBatch]
+    unfinished: list[tuple[LedgerBatch, list[Plan]]]
+    """With the plans of their steps."""
     files: list[RowOfFile]
     parts: list[RowOfPart]
+
+    def find_positions(self, topic: str) -> dict[str, KnownOffsets]:
+        """By partition how far `topic` has been read, and planned to be."""
+        kept = {part.part_id: KnownOffsets(part.name, part.position) for part in self.parts if part.path == topic}
+        plans = [plan for batch, plans in self.unfinished if batch.state == "planned" for plan in plans]
+        offsets = (each for plan in plans for each in plan.offsets if each.topic == topic)
+        planned = {each.source: KnownOffsets(each.topic_id, each.end) for each in offsets}
+        return kept | planned
 
 
 def read_status(pipeline: PipelineRule, *, batch_count: int = 10) -> Status:
@@ -161,7 +176,9 @@ def _ask(ledger: LedgerReader, batch_count: int) -> _Known:
         last_run=ledger.list_batches(1, kinds=["run"]),
         batch_count=ledger.count_batches(),
         totals=ledger.sum_facts(TOTALS),
-        unfinished=ledger.list_unfinished(),
+        unfinished=[
+            (batch, [Plan.from_json(plan) for plan in ledger.list_plans(batch)]) for batch in ledger.list_unfinished()
+        ],
         files=ledger.read_files(),
         parts=ledger.list_parts(),
     )
@@ -196,8 +213,8 @@ def _put_together(
         topics=tuple(status for status, _ in topics),
         batches=batches,
         unfinished=tuple(
-            Unfinished(batch.batch_id, batch.kind, batch.state, batch.plan_time)
-            for batch in (known.unfinished if known else ())
+            Unfinished(batch.batch_id, batch.kind, batch.state, batch.plan_time, len(plans))
+            for batch, plans in (known.unfinished if known else ())
         ),
         warnings=tuple(dict.fromkeys([*of_last_batch, *unseen])),
         **now,
@@ -224,16 +241,16 @@ def _list_partitions(progress: Progress) -> tuple[PartitionStatus, ...]:
 
 def _look_at_topic(source: KafkaSource, known: _Known | None, broker: Broker) -> tuple[TopicStatus, tuple[str, ...]]:
     """How far a topic has been read, and what there is of it."""
-    parts = {part.part_id: part for part in (known.parts if known else ()) if part.path == source.topic}
-    read_count = sum(part.position for part in parts.values())
+    positions = known.find_positions(source.topic) if known else {}
+    read_count = sum(each.position for each in positions.values())
     try:
         facts = broker.describe(source.topic)
     except M2Error as error:
-        return TopicStatus(source.name, len(parts), read_count, None), (str(error),)
+        return TopicStatus(source.name, len(positions), read_count, None), (str(error),)
     behind_count = 0
     for partition in facts.partitions:
-        part = parts.get(name_partition(source.topic, partition.partition))
-        position = part.position if part and part.name == facts.topic_id else partition.first_offset
+        before = positions.get(name_partition(source.topic, partition.partition))
+        position = before.position if before and before.topic_id == facts.topic_id else partition.first_offset
         behind_count += max(partition.end_offset - max(position, partition.first_offset), 0)
     return TopicStatus(source.name, len(facts.partitions), read_count, behind_count), ()
 

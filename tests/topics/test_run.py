@@ -421,6 +421,11 @@ def test_sigterm_ends_a_followed_pipeline_with_all_committed(market: Market) -> 
             deadline = time.monotonic() + 30
             while market.read_topic(market.tagged).is_empty() and time.monotonic() < deadline:
                 time.sleep(0.1)
+            market.send(make_events(1))
+            while (status := read_status(market.rule)).topics[0].behind_count and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert (status.is_running, status.batch_count, status.topics[0].behind_count) == (True, 0, 0)
+            assert [batch.step_count > 1 for batch in status.unfinished] == [True]
         finally:
             process.terminate()
         said = process.communicate(timeout=30)[1]
