@@ -206,7 +206,7 @@ def list_warnings(batch: BatchFacts, pipeline: Path) -> Iterator[str]:
 
 def _explain_late(batch: BatchFacts) -> str:
     if batch.late_reasons.keys() <= {_BEHIND_ITS_OWN}:
-        return "they are older than what came before them in the same log, by more than `max_out_of_orderness`"
+        return "they are older than what came before them in the same partition, by more than `max_out_of_orderness`"
     return "visits of their time have been written"
 
 

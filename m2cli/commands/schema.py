@@ -65,7 +65,11 @@ def add(*, files: tuple[Path, ...], schemas: str, console: Console) -> None:
     from m2cli.avro.stores import open_store
 
     store = open_store(_folder(schemas))
-    for each in [_read(file) for file in files]:
+    read = [(file, _read(file)) for file in files]
+    for file, each in read:
+        if each.type.kind != "record":
+            raise UsageError(f"`{file}` is of the type `{each.type.kind}`, and an event is a record; add that of yours")
+    for _, each in read:
         is_known = store.find(each.fingerprint) == each
         store.add(each)
         console.say(f"{'kept already' if is_known else 'added'}: {each.hex} {each.name}")

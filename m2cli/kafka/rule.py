@@ -14,6 +14,7 @@ LIBRARIES = ("kafka-python", "librdkafka")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
+_LAST_PORT = 65_535
 _SERVER = re.compile(r"(?:[^\s:,/\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 _SHORTEST = timedelta(seconds=1)
 
@@ -44,7 +45,7 @@ class KafkaRule:
         if not self.bootstrap_servers:
             raise UsageError("a Kafka cluster needs at least one server; write it as `host:9092`")
         for server in self.bootstrap_servers:
-            if not _SERVER.fullmatch(server):
+            if not _SERVER.fullmatch(server) or int(server.rpartition(":")[2]) > _LAST_PORT:
                 raise UsageError(f"`{server}` is not a server of Kafka; write it as `host:9092`")
         for kind, name, known in (
             ("Kafka library", self.library, LIBRARIES),

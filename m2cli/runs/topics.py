@@ -167,7 +167,10 @@ def _find_ranges(client: Client, rule: TopicRule) -> dict[int, Range]:
         each.partition: Range(max(start[each.partition], each.first_offset), min(end[each.partition], each.end_offset))
         for each in facts.partitions
     }
-    if isinstance(rule.begin, type(rule.end)) and not isinstance(rule.begin, str) and rule.begin > rule.end:  # type: ignore[operator]  # of one type
+    is_backwards = (rule.begin, rule.end) == (LATEST, EARLIEST)
+    if not is_backwards and isinstance(rule.begin, type(rule.end)) and not isinstance(rule.begin, str):
+        is_backwards = rule.begin > rule.end  # type: ignore[operator]  # of one type
+    if is_backwards:
         raise UsageError(f"`--from {rule.begin}` is after `--to {rule.end}`; exchange the two")
     return {number: each for number, each in ranges.items() if each.start < each.end}
 

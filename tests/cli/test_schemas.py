@@ -46,6 +46,10 @@ def twin(folder: Path) -> None:
     write(folder, "next.avsc", {"name": "event_time", "type": MICROS}, {"name": "url", "type": "string"})
 
 
+def text_alone(folder: Path) -> None:
+    (folder / "text.avsc").write_text('"string"')
+
+
 def broken(folder: Path) -> None:
     (folder / "order.avsc").write_text('{"type": "record", "name": "Order"')
 
@@ -56,6 +60,7 @@ CASES: dict[str, tuple[Prepare, tuple[str, ...]]] = {
     "schema_add_again": (kept, ("schema", "add", "order.avsc")),
     "schema_add_another_of_the_same_fingerprint": (twin, ("schema", "add", "next.avsc")),
     "schema_add_no_schema": (broken, ("schema", "add", "order.avsc")),
+    "schema_add_no_record": (text_alone, ("schema", "add", "text.avsc")),
     "schema_add_no_file": (new, ("schema", "add", "ordr.avsc")),
     "schema_list": (kept, ("schema", "list")),
     "schema_list_quietly": (kept, ("schema", "list", "--quiet")),

@@ -25,6 +25,7 @@ SASL = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sas
         ({"bootstrap_servers": ()}, "at least one server"),
         ({"bootstrap_servers": ("one.example",)}, "`one.example` is not a server of Kafka; write it as `host:9092`"),
         ({"bootstrap_servers": ("kafka://one:9092",)}, "is not a server"),
+        ({"bootstrap_servers": ("one:65536",)}, "is not a server"),
         ({"library": "kafka_python"}, "unknown Kafka library `kafka_python`; did you mean `kafka-python`?"),
         ({"security_protocol": "TLS"}, "unknown security protocol `TLS`"),
         ({"security_protocol": "SASL_PLAINTEXT"}, "needs all of `sasl_mechanism`"),

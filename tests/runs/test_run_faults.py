@@ -305,7 +305,9 @@ def test_a_log_of_another_format_is_told_of(shop: Shop) -> None:
 def test_late_events_are_told_of_with_their_dates(shop: Shop) -> None:
     shop.log(*(line(shop.now - number * timedelta(days=1)) for number in range(3)))
     said = say(shop)
-    assert "came late (2 events, kept in `late`): they are older than what came before them in the same log" in said
+    assert (
+        "came late (2 events, kept in `late`): they are older than what came before them in the same partition" in said
+    )
     assert "`m2 rebuild shop.toml --with-late --from 2026-11-20 --to 2026-11-22` merges them" in said
     assert "have been written" not in said
 

@@ -22,7 +22,7 @@ from m2cli.avro.folder import DirectoryStore
 from m2cli.avro.own import event_schema
 from m2cli.avro.schema import parse_schema
 from m2cli.commands.run import list_warnings
-from m2cli.errors import ExitCode
+from m2cli.errors import ExitCode, UsageError
 from m2cli.kafka import (
     BrokerAwayError,
     FencedError,
@@ -42,6 +42,7 @@ from m2cli.runs.follow import FollowRule, follow_pipeline
 from m2cli.runs.rebuild.rule import RebuildRule
 from m2cli.runs.rebuild.work import rebuild_dates
 from m2cli.runs.status import read_status
+from m2cli.runs.topics import TopicRule, ingest_topic
 from tests.kafka.cluster import Admin
 from tests.topics.market import MINUTE, START, Market, assert_said_once, decode, make_events
 
@@ -466,3 +467,15 @@ def test_a_look_at_an_empty_topic_says_so(market: Market) -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout) == (0, "")
     assert "there is no message" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [("latest", "earliest"), (7, 3), (datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC))],
+)
+def test_a_range_that_ends_before_it_begins_is_refused(
+    market: Market, tmp_path: Path, begin: str | int | datetime, end: str | int | datetime
+) -> None:
+    rule = TopicRule(kafka=market.kafka, topic=market.measurements, begin=begin, end=end)
+    with pytest.raises(UsageError, match="is after .*; exchange the two"):
+        ingest_topic(tmp_path / "events", rule)
