@@ -477,5 +477,5 @@ def test_a_range_that_ends_before_it_begins_is_refused(
     market: Market, tmp_path: Path, begin: str | int | datetime, end: str | int | datetime
 ) -> None:
     rule = TopicRule(kafka=market.kafka, topic=market.measurements, begin=begin, end=end)
-    with pytest.raises(UsageError, match="is after .*; exchange the two"):
+    with pytest.raises(UsageError, match=r"is after .*; exchange the two"):
         ingest_topic(tmp_path / "events", rule)
