@@ -29,7 +29,6 @@ _POLL = 200  # milliseconds that a poll waits for messages
 _SOON = 20  # milliseconds to wait for messages to come: all that is wanted is there
 _FETCH_BYTES = 8 << 20  # of a partition at a time, as they lie on disk: what is fetched ahead is in memory
 _FETCH_MOST_BYTES = 16 << 20
-_SLACK = timedelta(seconds=5)  # beyond what the library gives itself
 
 
 class PythonClient(BaseClient):
@@ -88,7 +87,7 @@ class PythonClient(BaseClient):
                     for each in partitions
                 }
             finally:
-                _close(consumer)
+                self._let_go(consumer)
         return {each: CommittedOffset(got.offset, got.metadata) for each, got in found.items() if got is not None}
 
     def create_topic(
@@ -113,7 +112,7 @@ class PythonClient(BaseClient):
         """See `Client`."""
         for each in (self._consumer, self._admin):
             if each is not None:
-                _close(each)
+                self._let_go(each)
 
     def _read(self, topic: str, ranges: Mapping[int, Range], pieces: PieceRule) -> Iterator[Piece]:
         with self._explained(f"read topic `{topic}`"):
@@ -214,7 +213,12 @@ class PythonClient(BaseClient):
         return int(self.rule.timeout.total_seconds() * 1000)
 
     def _within(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        return call_within(self.rule.timeout + _SLACK, call, *args, **kwargs)
+        return call_within(self.rule.patience, call, *args, **kwargs)
+
+    def _let_go(self, client: Any) -> None:
+        """Close an object of kafka-python, which takes a moment at most, whatever the broker does."""
+        with suppress(Exception):
+            call_within(self.rule.slack, client.close)
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
@@ -241,9 +245,3 @@ def _build(found: Sequence[Any], *, has_headers: bool) -> pl.DataFrame:
         [each.timestamp for each in found],
     )
     return messages.with_columns(build_headers([each.headers for each in found])) if has_headers else messages
-
-
-def _close(client: Any) -> None:
-    """Close an object of kafka-python, which takes a moment at most, whatever the broker does."""
-    with suppress(Exception):
-        call_within(_SLACK, client.close)

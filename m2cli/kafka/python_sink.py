@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -34,7 +33,6 @@ _LINGER = 5  # milliseconds
 _MOST_BYTES = 64 << 20  # not yet sent, before this waits for the broker
 _CHUNK = 10_000  # messages between two looks at how much is not yet sent
 _MOST_MESSAGE = 100 << 20  # what a topic takes is its own affair: its broker says so
-_SLACK = timedelta(seconds=5)  # beyond what the library gives itself
 
 
 class PythonSink(BaseSink):
@@ -51,7 +49,7 @@ class PythonSink(BaseSink):
         self._producer: Any = None
         try:
             self._producer = call_within(
-                rule.timeout + _SLACK,
+                rule.patience,
                 KafkaProducer,
                 transactional_id=transactional_id,
                 # The broker gives up the transaction of an m2 that is gone; this one gives up before.
@@ -66,7 +64,7 @@ class PythonSink(BaseSink):
                 metrics_enabled=False,
                 **settings,
             )
-            call_within(rule.timeout + _SLACK, self._producer.init_transactions)
+            call_within(rule.patience, self._producer.init_transactions)
         except (KafkaError, OSError) as error:
             self._close()
             doing = f"write with the transactional id `{transactional_id}`"
@@ -140,7 +138,7 @@ class PythonSink(BaseSink):
         self._futures.clear()
         if self._producer is not None:
             with suppress(Exception):
-                call_within(_SLACK, self._producer.close, 0)
+                call_within(self.rule.slack, self._producer.close, 0)
 
     def _is_fenced(self, error: BaseException) -> bool:
         from kafka import errors

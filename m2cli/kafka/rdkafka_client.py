@@ -28,7 +28,6 @@ _FETCH_BYTES = 8 << 20  # of a partition at a time, as they lie on disk
 # Milliseconds to wait for room, or for messages to come: all that is wanted is there, and the next range waits behind.
 _SOON = 20
 _AHEAD_KIBI = 32 << 10  # what is fetched ahead, of a partition, is in memory
-_SLACK = timedelta(seconds=5)  # beyond what the library gives itself
 _HALF_ID = (1 << 64) - 1
 
 
@@ -124,7 +123,7 @@ class RdkafkaClient(BaseClient):
         """See `Client`."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            call_within(_SLACK, consumer.close)
+            call_within(self.rule.slack, consumer.close)
 
     def _read(self, topic: str, ranges: Mapping[int, Range], pieces: PieceRule) -> Iterator[Piece]:
         from confluent_kafka import TopicPartition as Theirs
@@ -234,7 +233,7 @@ class RdkafkaClient(BaseClient):
         return {"request_timeout": self.rule.timeout.total_seconds()}
 
     def _answer(self, futures: Mapping[Any, Any]) -> dict[Any, Any]:
-        limit = (self.rule.timeout + _SLACK).total_seconds()
+        limit = self.rule.patience.total_seconds()
         return {key: future.result(limit) for key, future in futures.items()}
 
     @contextmanager

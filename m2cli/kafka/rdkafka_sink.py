@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from m2cli.kafka.errors import BrokerAwayError, FencedError, MessageTooLargeError, NoTopicError
@@ -29,7 +28,6 @@ _MOST_COUNT = 500_000
 _MOST_MESSAGE = 100 << 20  # what a topic takes is its own affair: its broker says so
 _CHUNK = 10_000  # messages between two looks at what has failed
 _FULL = 0.05  # seconds to wait when there is no room
-_SLACK = timedelta(seconds=5)  # beyond what the library gives itself
 
 
 class RdkafkaSink(BaseSink):
@@ -132,9 +130,7 @@ class RdkafkaSink(BaseSink):
         wanted = [Theirs(*key, offset, metadata) for key, offset in offsets.items()]
         if wanted:
             group_metadata, limit = self._find_group(group), self.rule.timeout.total_seconds()
-            call_within(
-                self.rule.timeout + _SLACK, self._producer.send_offsets_to_transaction, wanted, group_metadata, limit
-            )
+            call_within(self.rule.patience, self._producer.send_offsets_to_transaction, wanted, group_metadata, limit)
 
     def _find_group(self, group: str) -> Any:
         """What only a consumer can say: that the group has no members."""
@@ -148,13 +144,13 @@ class RdkafkaSink(BaseSink):
         return self._groups[group]
 
     def _commit(self) -> None:
-        call_within(self.rule.timeout + _SLACK, self._producer.commit_transaction, self.rule.timeout.total_seconds())
+        call_within(self.rule.patience, self._producer.commit_transaction, self.rule.timeout.total_seconds())
 
     def _abort(self) -> None:
         limit = self.rule.timeout.total_seconds()
         self._producer.purge()
         self._producer.flush(limit)
-        call_within(self.rule.timeout + _SLACK, self._producer.abort_transaction, limit)
+        call_within(self.rule.patience, self._producer.abort_transaction, limit)
         self._failed.clear()
 
     def _close(self) -> None:
@@ -162,7 +158,7 @@ class RdkafkaSink(BaseSink):
         if producer is not None:
             with suppress(Exception):
                 producer.purge()
-                call_within(_SLACK, producer.close)
+                call_within(self.rule.slack, producer.close)
 
     def _is_fenced(self, error: BaseException) -> bool:
         from confluent_kafka import KafkaError, KafkaException

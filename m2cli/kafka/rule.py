@@ -15,6 +15,7 @@ SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 _LAST_PORT = 65_535
+_SLACK = timedelta(seconds=5)
 _SERVER = re.compile(r"(?:[^\s:,/\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 _SHORTEST = timedelta(seconds=1)
 
@@ -58,6 +59,16 @@ class KafkaRule:
         self._check_tls()
         if self.timeout < _SHORTEST:
             raise UsageError("a cluster needs at least 1 second to answer; write `timeout` as `30s`")
+
+    @property
+    def slack(self) -> timedelta:
+        """What a call that has no limit, or goes beyond its own, is given on top: for short timeouts as much again."""
+        return min(self.timeout, _SLACK)
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a call is waited for that should end within the timeout by itself."""
+        return self.timeout + self.slack
 
     @property
     def has_sasl(self) -> bool:

@@ -93,7 +93,8 @@ def test_a_reader_outlives_a_broker_that_comes_back_and_not_one_that_does_not(
         own_broker.start()
         offsets += [piece.messages["position_in_source"][0] for piece in reading]
         assert offsets == list(range(60))
-    with open_client(own_rule) as client, open_client(own_rule) as beginner:
+    hasty = replace(own_rule, timeout=timedelta(seconds=1))
+    with open_client(hasty) as client, open_client(hasty) as beginner:
         reading = client.read_ranges(topic, {0: Range(0, 60)}, pieces=PieceRule(most_count=1))
         next(reading)
         own_broker.kill()
