@@ -23,13 +23,35 @@ _INSTALL = "kafka-python[crc32c,lz4,snappy,zstd]"
 _RECONNECT_MOST = 1_000  # milliseconds between two tries to connect
 
 
+class _Complaints(logging.Handler):
+    """What kafka-python only logs: why no connection comes about, when all that it raises is that time is up.
+
+    Without a handler Python would print it to stderr.
+    """
+
+    last: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the error that `record` is about, but for one that follows from what is kept."""
+        given = record.args if isinstance(record.args, tuple) else ()
+        error = next((each for each in given if isinstance(each, BaseException)), None)
+        if error is None or _ONLY_LATE in str(error) or (self.last and _HUNG_UP in str(error)):
+            return
+        self.last = error
+
+
+_COMPLAINTS = _Complaints(logging.WARNING)
+_HUNG_UP = "socket disconnected"
+_ONLY_LATE = "Unable to bootstrap"
+
+
 def make_python_settings(rule: KafkaRule) -> dict[str, Any]:
     """What every object of kafka-python is made with. Raises `NoLibraryError` if a package is missing."""
     for module, package in _NEEDED.items():
         if find_spec(module) is None:
             raise NoLibraryError("kafka-python", package, _INSTALL)
-    # What it has to say of interest it raises; Python would print the rest to stderr.
-    logging.getLogger("kafka").addHandler(logging.NullHandler())
+    _COMPLAINTS.last = None
+    logging.getLogger("kafka").addHandler(_COMPLAINTS)  # once, however often
     timeout = int(rule.timeout.total_seconds() * 1000)
     return {
         "bootstrap_servers": list(rule.bootstrap_servers),
@@ -49,5 +71,8 @@ def make_python_settings(rule: KafkaRule) -> dict[str, Any]:
 
 def describe_python_error(error: BaseException) -> str:
     """What went wrong, in one line."""
+    if _ONLY_LATE in str(error) and _COMPLAINTS.last is not None:
+        error = _COMPLAINTS.last
     said = str(error).partition(": Request '")[0].strip().splitlines()  # which it repeats whole, with its response
-    return said[0] if said else type(error).__name__
+    first = said[0] if said else type(error).__name__
+    return f"{first}: are the security protocol, the name and the password right?" if _HUNG_UP in first else first

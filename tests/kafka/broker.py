@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from m2cli.kafka import KafkaRule, TopicPartition, open_client
+from tests.kafka.certificates import HOST, write_certificates
 from tests.kafka.packages import describe_server, find_java, format_storage, list_jars
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ class Broker:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def guarded_address(self) -> str:
+        """The same where it wants TLS, by the certificate of `authority`, and a name and a password."""
+        return f"{HOST}:{(self.folder / 'guarded_port').read_text()}"
+
+    @property
+    def authority(self) -> str:
+        return str(self.folder / "authority.pem")
+
+    @property
     def pid(self) -> int:
         return int((self.folder / "pid").read_text())
 
@@ -62,10 +72,12 @@ class Broker:
         data = self.folder / "data"
         if not data.exists():
             shutil.copytree(format_storage(java), data)
-            port, controller_port = _find_ports(2)
+            port, controller_port, guarded_port = _find_ports(3)
+            write_certificates(self.folder)
             (self.folder / "server.properties").write_text(
-                describe_server(data, port=port, controller_port=controller_port)
+                describe_server(data, port=port, controller_port=controller_port, guarded_port=guarded_port)
             )
+            (self.folder / "guarded_port").write_text(str(guarded_port))
             (self.folder / "port").write_text(str(port))
         command = [*java, "kafka.Kafka", str(self.folder / "server.properties")]
         guard = [sys.executable, "-m", "tests.kafka.guard", str(self.folder), *command]

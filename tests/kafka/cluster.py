@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import TopicPartition as Theirs
+from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from m2cli.kafka import Range
 
@@ -115,6 +116,11 @@ class Admin:
 
     def add_partitions(self, topic: str, partition_count: int) -> None:
         self._theirs.create_partitions({topic: partition_count})
+
+    def set_password(self, user: str, mechanism: str, password: str) -> None:
+        """Of a user of SCRAM; the broker knows it a moment later."""
+        kind = ScramMechanism[mechanism.replace("-", "_")]
+        self._theirs.alter_user_scram_credentials([UserScramCredentialUpsertion(user, kind, password)])
 
     def close(self) -> None:
         self._theirs.close()

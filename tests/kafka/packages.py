@@ -33,6 +33,18 @@ for wanted in sys.argv[1:]:
 """
 
 
+# Users of SCRAM are made when the broker runs.
+_GUARD = """
+listener.name.sasl_ssl.ssl.keystore.type=PEM
+listener.name.sasl_ssl.ssl.keystore.location={folder}/server.pem
+listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_m2="secret";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+
+
 def list_jars() -> list[Path]:
     """The jars of Apache Kafka, each with its pinned sum; fetched if they are not here yet."""
     sums = {name: total for total, name in map(str.split, _SUMS.read_text().splitlines())}
@@ -92,16 +104,18 @@ def format_storage(java: list[str]) -> Path:
     return template
 
 
-def describe_server(folder: Path, *, port: int, controller_port: int) -> str:
-    """The settings of a broker that is a cluster by itself."""
+def describe_server(folder: Path, *, port: int, controller_port: int, guarded_port: int | None = None) -> str:
+    """The settings of a broker that is a cluster by itself; on `guarded_port` it wants TLS and a password."""
+    guard = _GUARD.format(port=guarded_port, folder=folder.parent) if guarded_port else ""
+    guarded = f",SASL_SSL://localhost:{guarded_port}" if guarded_port else ""
     return f"""
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{guarded}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{guarded}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
 log.dirs={folder}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -119,7 +133,7 @@ log.cleaner.backoff.ms=200
 log.cleaner.dedupe.buffer.size=8388608
 num.network.threads=2
 num.io.threads=4
-"""
+{guard}"""
 
 
 @contextmanager
