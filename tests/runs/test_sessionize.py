@@ -25,10 +25,12 @@ from polars.testing import assert_frame_equal
 from m2cli.errors import TooManyRejectsError, UsageError
 from m2cli.lake import read_snapshot
 from m2cli.lake.scan import scan_lake
+from m2cli.runs import orphans
 from m2cli.runs import sessionize as sessionizing
 from m2cli.runs.intake import IntakeRule
+from m2cli.runs.orphans import OrphanCount
 from m2cli.runs.sample import make_sample
-from m2cli.runs.sessionize import OrphanCount, SessionizeFacts, SessionizeRule, sessionize
+from m2cli.runs.sessionize import SessionizeFacts, SessionizeRule, sessionize
 from m2cli.sample.rule import SampleRule
 from m2cli.settings import RejectLimit
 from m2cli.stages.visitors import VisitorRule
@@ -201,10 +203,10 @@ def test_a_sample_may_be_named_by_its_folder(tmp_path: Path) -> None:
 
 
 def test_an_orphan_is_an_event_whose_cause_is_not_there(tmp_path: Path) -> None:
-    orphans = OrphanCount(tmp_path, named=tmp_path)
+    orphan_count = OrphanCount(tmp_path, named=tmp_path)
     events = pl.DataFrame({"event_id": ["a", "b", "c", "d"], "cause_id": [None, "a", "nowhere", "b"]})
-    orphans.add(events, is_only=True)
-    assert orphans.count() == 1
+    orphan_count.add(events, is_only=True)
+    assert orphan_count.count() == 1
 
 
 @contextmanager
@@ -265,7 +267,8 @@ def test_any_input_makes_the_same_lake_with_any_memory(files: list[list[dict[str
         inputs = sorted(folder.glob("*.ndjson"))
         expected = run(inputs, folder / "whole")
         # Digests and rejects are held by twos, so that they take the way of the many.
-        with holding(300), patch.multiple(sessionizing, _MOST_WANTED=2, _MOST_REJECTED=2):
+        held = patch.object(orphans, "_MOST_WANTED", 2), patch.object(sessionizing, "_MOST_REJECTED", 2)
+        with holding(300), held[0], held[1]:
             facts = run(inputs, folder / "parted")
         assert_same(facts, folder / "parted", expected, folder / "whole")
 
@@ -278,10 +281,10 @@ def test_too_many_rejects_leave_nothing_behind_of_what_was_parted(tmp_path: Path
 
 
 def test_a_cause_in_another_visitors_shard_is_no_orphan(tmp_path: Path) -> None:
-    orphans = OrphanCount(tmp_path, named=tmp_path)
-    orphans.add(pl.DataFrame({"event_id": ["a", "b"], "cause_id": ["c", "nowhere"]}))
-    orphans.add(pl.DataFrame({"event_id": ["c"], "cause_id": ["a"]}))
-    assert orphans.count() == 1
+    orphan_count = OrphanCount(tmp_path, named=tmp_path)
+    orphan_count.add(pl.DataFrame({"event_id": ["a", "b"], "cause_id": ["c", "nowhere"]}))
+    orphan_count.add(pl.DataFrame({"event_id": ["c"], "cause_id": ["a"]}))
+    assert orphan_count.count() == 1
 
 
 def test_less_memory_than_libraries_take_is_refused() -> None:
