@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -182,13 +183,14 @@ def create_ledger(path: Path, pipeline: str, now: datetime) -> Ledger:
     Raises `UsageError` if it is another pipeline's, `UnreadableSourceError` for one that is damaged or of a newer m2,
     `UnwritableSinkError` where it cannot be written.
     """
-    with _connecting(path, "mode=rwc") as connection:
+    if not path.exists():
+        _make(path, pipeline, now)
+    with _connecting(path, "mode=rw") as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is not left in free pages
-        migrate(connection, path)
-        connection.execute("INSERT OR IGNORE INTO pipeline VALUES (1, ?, ?)", (pipeline, to_text(now)))
+        _fill(connection, path, pipeline, now)
     ledger = Ledger(path, connection)
     if ledger.pipeline != pipeline:
         owner = ledger.pipeline
@@ -198,6 +200,27 @@ def create_ledger(path: Path, pipeline: str, now: datetime) -> Ledger:
             "a lake has one pipeline"
         )
     return ledger
+
+
+def _make(path: Path, pipeline: str, now: datetime) -> None:
+    """An empty ledger, made aside: whoever looks on finds a whole one or none."""
+    making = path.with_name(f"{path.name}.unfinished")
+    for remains in (making, making.with_name(f"{making.name}-journal")):
+        remains.unlink(missing_ok=True)
+    with _connecting(making, "mode=rwc") as connection:
+        _fill(connection, making, pipeline, now)
+        connection.close()
+    making.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _fill(connection: sqlite3.Connection, path: Path, pipeline: str, now: datetime) -> None:
+    migrate(connection, path)
+    connection.execute("INSERT OR IGNORE INTO pipeline VALUES (1, ?, ?)", (pipeline, to_text(now)))
 
 
 def open_ledger(path: Path) -> LedgerReader:

@@ -183,25 +183,62 @@ def test_what_is_no_event_is_kept_and_counted(market: Market) -> None:
     assert "unknown_schema" in rejects["reason"].to_list()
 
 
-def test_messages_of_an_unknown_schema_are_taken_in_once_it_is_known(market: Market, tmp_path: Path) -> None:
-    schema = parse_schema(
-        json.dumps(
-            {
-                "type": "record",
-                "name": "shop.Sale",
-                "fields": [
-                    {"name": "event_id", "type": "string"},
-                    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-                    {"name": "visitor_id", "type": "string"},
-                    {"name": "colour", "type": ["null", "string"]},
-                ],
-            }
-        )
+SALE = parse_schema(
+    json.dumps(
+        {
+            "type": "record",
+            "name": "shop.Sale",
+            "fields": [
+                {"name": "event_id", "type": "string"},
+                {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+                {"name": "visitor_id", "type": "string"},
+                {"name": "colour", "type": ["null", "string"]},
+            ],
+        }
     )
+)
+
+
+def test_a_schema_that_is_added_is_known_to_a_follower_from_then_on(market: Market, tmp_path: Path) -> None:
+    toml = market.write_toml(lake_every="1h")
+    toml.write_text(toml.read_text().replace("[kafka]", '[kafka]\nschemas = "schemas"'))
+
+    def send_and_wait(number: int) -> list[str]:
+        """Sales and then others, until one of these is tagged: then all before it have been read."""
+        sales = make_events(number, 20, late=False).unique("event_id", maintain_order=True)
+        sales = sales.with_columns(colour=pl.lit("red"))
+        others = make_events(number + 1, late=False)
+        market.send(sales, SALE)
+        market.send(others)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            tagged = market.read_tagged()
+            if tagged.height and set(tagged["event_id"]) & set(others["event_id"]):
+                break
+            time.sleep(0.1)
+        return sorted(sales["event_id"])
+
+    with subprocess.Popen([M2, "run", str(toml), "--follow"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            before = send_and_wait(0)
+            DirectoryStore(tmp_path / "schemas").add(SALE)
+            after = send_and_wait(2)
+            assert set(after) & set(market.read_tagged()["event_id"])
+        finally:
+            process.terminate()
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 0, said
+    market.run(is_flush=True)
+    assert market.read("rejects")["reason"].to_list() == ["unknown_schema"] * len(before)
+    events = set(market.read("events")["event_id"])
+    assert (set(after) <= events, set(before) & events) == (True, set())
+
+
+def test_messages_of_an_unknown_schema_are_taken_in_once_it_is_known(market: Market, tmp_path: Path) -> None:
     market.settings["schemas"] = str(tmp_path / "schemas")
     rows = make_events(0, 20, late=False).with_columns(colour=pl.lit("red"))
     market.send(make_events(0, 20, late=False).with_columns(event_id=pl.col("event_id") + "-known"))
-    market.send(rows.unique("event_id"), schema)
+    market.send(rows.unique("event_id"), SALE)
     facts = market.run().batch
     assert dict(facts.reject_reasons) == {"unknown_schema": 20}
     assert any("20 messages could not be read" in text for text in list_warnings(facts, Path("market.toml")))
@@ -210,7 +247,7 @@ def test_messages_of_an_unknown_schema_are_taken_in_once_it_is_known(market: Mar
     rule = RebuildRule(first_date=START.date(), last_date=START.date(), with_rejects=True)
     unchanged = rebuild_dates(market.rule, rule, now=lambda: datetime.now(UTC))
     assert not unchanged.has_changes
-    DirectoryStore(tmp_path / "schemas").add(schema)
+    DirectoryStore(tmp_path / "schemas").add(SALE)
     rebuilt = rebuild_dates(market.rule, rule, now=lambda: datetime.now(UTC))
     assert rebuilt.merged_count == 20
     events = market.read("events").filter(pl.col("event_id").is_in(rows["event_id"].implode()))
