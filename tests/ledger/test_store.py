@@ -338,3 +338,16 @@ def test_a_ledger_that_is_found_damaged_at_the_commit_is_no_traceback(path: Path
         stream.write(b"\xff" * 4096)
     with create_ledger(path, "shop", NOW) as again, pytest.raises(UnreadableSourceError, match="the ledger is damaged"):
         again.commit(batch, Changes(added=[LATE_FILE]), NOW)
+
+
+def test_a_ledger_that_could_not_be_made_whole_is_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE nothing ADD COLUMN colour;"))
+        with pytest.raises(UnwritableSinkError, match="nothing"):
+            create_ledger(path, "shop", NOW)
+    assert not path.exists()
+    with pytest.raises(UnreadableSourceError, match="there is no ledger"):
+        open_ledger(path)
+    with create_ledger(path, "shop", NOW) as ledger:
+        assert ledger.pipeline == "shop"
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
