@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.forks import run_forked
+
 ROOT = Path(__file__).parents[2]
 GOLDENS = Path(__file__).parent / "goldens"
 M2 = str(Path(sys.executable).with_name("m2"))
@@ -39,6 +41,9 @@ def can_run(prefix: tuple[str, ...], folder: Path) -> bool:
 def run_m2(
     *args: str, folder: Path, stdin: bytes = b"", prefix: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[bytes]:
+    """What `m2 ARGS` does in `folder`; behind a `prefix`, in an interpreter of its own."""
+    if not prefix:
+        return run_forked(args, folder, stdin)
     return subprocess.run([*prefix, M2, *args], cwd=folder, input=stdin, capture_output=True, check=False)
 
 

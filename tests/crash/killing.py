@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import resource
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from m2cli.errors import ExitCode
 from m2cli.process import run_and_exit
 from tests.crash.diaries import DIARIES, STEP
+from tests.forks import CONTEXT
 from tests.pipelines_runs.shop import START, describe_ledger, list_lake
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
     from tests.crash.diaries import Diary
     from tests.pipelines_runs.shop import Shop
-
-# A server that has imported what is needed and computed nothing forks in a few ms; a new interpreter takes a second.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["m2cli.runs.run", "tests.crash.killing", "pyarrow.parquet"])
 
 
 class Target(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from m2cli.lake import (
     show_files,
     verify_files,
 )
+from tests.forks import CONTEXT
 from tests.lake.pipelines import batch_id_of, list_all, make_batch, publish_batch, take_in, write_batch
 
 if TYPE_CHECKING:
@@ -40,11 +40,6 @@ SHOWN = ("file shown", "second file shown", "files shown")
 PUBLISHED = ("manifests written", "snapshot replaced", "manifests swept")
 HIDDEN = ("file hidden", "second file hidden", "files hidden")
 DROPPED = ("file hidden", "files hidden", "file dropped", "second file dropped", "files dropped")
-
-# A server that has imported what is needed and computed nothing forks in a few ms; a new interpreter takes half a
-# second.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["m2cli.lake", "duckdb", "pyarrow.parquet"])
 
 
 def write_new(lake: Path, _files: Files, at: At) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -12,15 +11,13 @@ import pytest
 
 from m2cli.errors import ExitCode, UnwritableSinkError
 from m2cli.ledger import LockedError, hold_lock
+from tests.forks import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from pathlib import Path
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["m2cli.ledger"])
 
 
 def _hold(path: Path, pipe: Connection) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2cli.errors import ExitCode, UsageError
+from m2cli.events import TEXTS
 from m2cli.privacy.forms import write_forms
 from m2cli.privacy.ring import destroy_salt
 from m2cli.privacy.salts import FolderSalts
@@ -53,15 +54,6 @@ def _few_guesses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr("m2cli.runs.audit.guess._NETWORKS", 1)
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, salts: FolderSalts) -> Path:
-    """A folder with `lake` and `anonymous`."""
-    folder = tmp_path_factory.mktemp("pair")
-    make_lake(folder / "lake")
-    anonymize_lake(folder / "lake", folder / "anonymous", RULE, salts)
-    return folder
-
-
 def failed(checks: list[Check]) -> set[str]:
     return {check.name for check in checks if check.is_well is False}
 
@@ -92,34 +84,50 @@ def test_a_destroyed_salt_ends_no_audit(pair: Path, ring: Path, tmp_path: Path) 
     assert "with the salt of 2026" in said[2]
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_an_identifier_planted_in_a_field_that_passes_is_found(form: str, salts: FolderSalts, tmp_path: Path) -> None:
+def test_an_identifier_planted_in_a_field_that_passes_is_found_in_every_form(
+    salts: FolderSalts, tmp_path: Path
+) -> None:
+    """Each form hides a customer of its own."""
+    customers = {form: f"{n}{CUSTOMER}" for n, form in enumerate(FORMS)}
     events = pl.DataFrame(
         {
-            "event_id": ["e-000001", "e-000002"],
-            "event_time": [NOW.replace(year=2025)] * 2,
-            "visitor_id": ["visitor-1", "visitor-1"],
-            "customer_id": [CUSTOMER, CUSTOMER],
-            "entity_type": ["product", "product"],
-            "entity_id": ["P0001", f"sku|{FORMS[form](CUSTOMER)}|5" if "|" not in form else ""],
-        }
+            "event_id": [f"e-{n:06}" for n in range(len(FORMS))],
+            "customer_id": customers.values(),
+            "attributes": [{"sku": f"sku|{FORMS[form](customer)}|5"} for form, customer in customers.items()],
+        },
+        schema_overrides={"attributes": TEXTS},
     )
+    events = events.with_columns(event_time=pl.lit(NOW.replace(year=2025)), visitor_id=pl.lit("visitor-1"))
     events.write_parquet(tmp_path / "events.parquet")
     lake = make_lake(tmp_path / "lake", tmp_path / "events.parquet")
-    anonymize_lake(lake, tmp_path / "anonymous", RULE, salts)
+    anonymize_lake(lake, tmp_path / "anonymous", RULE.allowing(attributes=["sku"]), salts)
     checks = list(audit_lake(tmp_path / "anonymous", lake))
     assert failed(checks) == {"identifiers"}
-    assert all(CUSTOMER not in check.sentence for check in checks)
+    told = {check.sentence.split(", ")[1] for check in checks if check.is_well is False}
+    assert told == {"plain", "lower case", "URL-encoded", "base64", "MD5", "SHA-1", "SHA-256"}
+    assert not any(customer in check.sentence for check in checks for customer in customers.values())
 
 
-@pytest.mark.parametrize("name", ["_m2/notes", "events/date=2025-12-30/.hidden", "CUSTOMER"])
-def test_an_identifier_in_the_bytes_of_any_file_is_found(name: str, pair: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_found_as_a_value_and_in_bytes(form: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text(f"sku|{FORMS[form](CUSTOMER)}|5")
+    forms = list(write_forms(pl.Series([CUSTOMER])))
+    assert list(Bytes([tmp_path / "f"]).find("customer_id", forms))
+    tokens = Tokens({"url": pl.Series([FORMS[form](CUSTOMER)])})
+    assert [found for each in forms for found in tokens.find("customer_id", each)]
+
+
+def test_an_identifier_in_the_bytes_or_the_name_of_any_file_is_found(pair: Path, tmp_path: Path) -> None:
     anonymous = tmp_path / "anonymous"
     shutil.copytree(pair / "anonymous", anonymous)
     visitor = pl.read_parquet(SAMPLE)["session_id"].drop_nulls()[17]
-    planted = anonymous / name.replace("CUSTOMER", visitor)
-    planted.write_bytes(b"x" * 13 + (b"" if "CUSTOMER" in name else visitor.encode()) + b"\0")
-    assert failed(list(audit_lake(anonymous, pair / "lake"))) == {"identifiers"}
+    for name in ("_m2/notes", "events/date=2025-12-30/.hidden"):
+        (anonymous / name).write_bytes(b"x" * 13 + visitor.encode() + b"\0")
+    (anonymous / visitor).touch()
+    checks = list(audit_lake(anonymous, pair / "lake"))
+    assert failed(checks) == {"identifiers"}
+    said = "".join(check.sentence for check in checks if check.name == "identifiers")
+    assert all(where in said for where in ("bytes of `notes`", "bytes of `.hidden`", "the name of a file"))
 
 
 def test_pseudonyms_without_a_salt_are_found_by_brute_force(pair: Path, tmp_path: Path) -> None:
@@ -151,17 +159,18 @@ def test_what_is_no_network_is_refused(network: str) -> None:
         Guesses.of_network(pl.Series(["192.0.2.1"]), network)
 
 
-@pytest.mark.parametrize("column", ["ip", "cause_id", "visitor_id"])
-def test_groups_that_fall_together_are_found(column: str, pair: Path, tmp_path: Path) -> None:
-    anonymous = tmp_path / "anonymous"
+def test_groups_that_fall_together_are_found(pair: Path, tmp_path: Path) -> None:
+    anonymous, columns = tmp_path / "anonymous", ("ip", "cause_id", "visitor_id")
     shutil.copytree(pair / "anonymous", anonymous)
     for path in (anonymous / "_m2" / "files").glob("*events*"):
         frame = pl.read_parquet(path)
-        some = frame[column].drop_nulls()
-        frame.with_columns(
-            pl.when(pl.col(column) == some[0]).then(pl.lit(some[-1])).otherwise(column).alias(column)
-        ).write_parquet(path)
-    assert "groups" in failed(list(audit_lake(anonymous, pair / "lake")))
+        some = {column: frame[column].drop_nulls() for column in columns}
+        same = [pl.col(column).replace(some[column][0], some[column][-1]) for column in columns]
+        frame.with_columns(same).write_parquet(path)
+    groups = next(check for check in audit_lake(anonymous, pair / "lake") if check.name == "groups")
+    assert groups.is_well is False
+    assert all(f"`events.{column}` of {year}" in groups.sentence for column in columns for year in (2025, 2026))
+    assert "customer_id" not in groups.sentence
 
 
 def test_a_lake_that_is_not_whole_is_found(pair: Path, salts: FolderSalts, tmp_path: Path) -> None:
@@ -221,12 +230,14 @@ def test_an_input_is_told_of_without_its_values(tmp_path: Path) -> None:
 
 
 def test_the_verb_fails_with_its_code(pair: Path, ring: Path, tmp_path: Path) -> None:
-    shutil.copytree(pair / "anonymous", tmp_path / "anonymous")
-    args = ("audit", "--lake", "anonymous", "--against", str(pair / "lake"))
-    well = run_m2(*args, "--salts", str(ring), folder=tmp_path)
+    well = run_m2("audit", "--lake", "anonymous", "--against", "lake", "--salts", str(ring), folder=pair)
     assert (well.returncode, well.stdout.count(b"\nok ")) == (ExitCode.OK, 7)
-    (tmp_path / "anonymous" / "note").write_text(pl.read_parquet(SAMPLE)["event_id"][0])
-    ill = run_m2(*args, folder=tmp_path)
+    row = {"event_id": "e-000001", "event_time": [NOW.replace(year=2025)], "visitor_id": "visitor-1"}
+    pl.DataFrame(row).write_parquet(tmp_path / "events.parquet")  # without an address, nothing is guessed
+    lake = make_lake(tmp_path / "lake", tmp_path / "events.parquet")
+    anonymize_lake(lake, tmp_path / "anonymous", RULE, FolderSalts(folder=ring))
+    (tmp_path / "anonymous" / "note").write_text("e-000001")
+    ill = run_m2("audit", "--lake", "anonymous", "--against", "lake", folder=tmp_path)
     assert (ill.returncode, b"FAILED identifiers" in ill.stdout) == (ExitCode.DATA, True)
     assert run_m2("audit", "--lake", "anonymous", folder=tmp_path).returncode == ExitCode.USAGE
 

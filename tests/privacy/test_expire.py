@@ -21,7 +21,7 @@ from tests.cli.command import run_m2
 from tests.pipelines_runs.shop import Shop, line, list_lake, list_rows
 from tests.privacy.lakes import make_lake
 from tests.runs.rebuild.killing import assert_old_or_new
-from tests.runs.rebuild.rebuilding import assert_whole, event_row, stroll
+from tests.runs.rebuild.rebuilding import Kept, assert_whole, event_row, stroll
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,14 +47,24 @@ def make_shop(folder: Path, *, batch_count: int = 6) -> Shop:
     return shop
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return Kept(make_shop(tmp_path_factory.mktemp("expiring") / "shop"))
+
+
+@pytest.fixture
+def shop(kept: Kept) -> Shop:
+    """The shop of three days, as it was."""
+    return kept.restore()
+
+
 def expire(shop: Shop, before: date = SECOND, **settings: timedelta) -> ExpireFacts:
     facts = expire_lake(shop.lake, ExpireRule(before=before, **settings), now=lambda: shop.now)
     assert_whole(shop)
     return facts
 
 
-def test_visits_that_started_before_are_gone_and_the_others_as_they_were(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path)
+def test_visits_that_started_before_are_gone_and_the_others_as_they_were(shop: Shop) -> None:
     before = {name: shop.read(name) for name in ("events", "visits", "late", "duplicates", "rejects")}
     facts = expire(shop)
     start = datetime(2026, 11, 23, tzinfo=UTC)
@@ -87,8 +97,7 @@ def test_a_file_of_both_days_is_written_anew_with_what_stays(tmp_path: Path) -> 
     assert shop.read("duplicates")["event_id"].to_list() == ["late"]
 
 
-def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path)
+def test_a_dry_run_says_what_would_go_and_changes_nothing(shop: Shop) -> None:
     before = list_lake(shop)
     would = preview_expiry(shop.lake, ExpireRule(before=SECOND))
     assert list_lake(shop) == before
@@ -96,8 +105,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path: Path) -> Non
     assert (went.row_counts, went.file_count) == (would.row_counts, would.file_count)
 
 
-def test_files_leave_the_set_at_once_and_the_disk_after_the_grace(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path)
+def test_files_leave_the_set_at_once_and_the_disk_after_the_grace(shop: Shop) -> None:
     old = [file.path for file in read_snapshot(shop.lake).files if file.start_date == FIRST]
     frames = scan_lake(shop.lake)
     expire(shop, grace=30 * MINUTE)
@@ -170,8 +178,7 @@ def test_nothing_of_what_is_gone_is_left_in_any_file(tmp_path: Path) -> None:
     assert not any(MARKED.encode() in path.read_bytes() for path in shop.lake.rglob("*") if path.is_file())
 
 
-def test_it_is_recorded_and_counted(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path)
+def test_it_is_recorded_and_counted(shop: Shop) -> None:
     facts = expire(shop)
     last = shop.batches()[-1]
     assert (last.kind, last.state, last.batch_id) == ("expire", "published", facts.batch_id)
@@ -179,26 +186,26 @@ def test_it_is_recorded_and_counted(tmp_path: Path) -> None:
     assert last.facts["visit_count"] == -facts.row_counts["visits"]
 
 
-def test_done_again_there_is_nothing_to_do(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path)
+def test_done_again_there_is_nothing_to_do(shop: Shop) -> None:
     expire(shop)
     count = len(shop.batches())
     assert expire(shop).is_nothing
     assert len(shop.batches()) == count
 
 
-def test_the_pipeline_goes_on_after_it(tmp_path: Path) -> None:
-    shop, other = (make_shop(tmp_path / name) for name in ("one", "other"))
-    expire(shop)
-    for each in (shop, other):
-        each.pass_time(8 * 60)
-        each.log(*stroll(each.now - 6 * MINUTE, 20, 99))
-        each.pass_time(2)
-        each.run(is_flush=True)
-        assert_whole(each)
-    rows = list_rows(other)
-    kept = [row for row in rows["visits"] if row[2] >= datetime(2026, 11, 23, tzinfo=UTC)]
-    assert list_rows(shop)["visits"] == kept
+def test_the_pipeline_goes_on_after_it(kept: Kept) -> None:
+    visits = []
+    for is_expired in (True, False):
+        shop = kept.restore()
+        if is_expired:
+            expire(shop)
+        shop.pass_time(8 * 60)
+        shop.log(*stroll(shop.now - 6 * MINUTE, 20, 99))
+        shop.pass_time(2)
+        shop.run(is_flush=True)
+        assert_whole(shop)
+        visits.append(list_rows(shop)["visits"])
+    assert visits[0] == [row for row in visits[1] if row[2] >= datetime(2026, 11, 23, tzinfo=UTC)]
 
 
 def test_killed_at_any_step_an_expiry_has_been_done_or_has_not(tmp_path: Path) -> None:

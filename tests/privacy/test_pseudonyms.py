@@ -39,7 +39,7 @@ TEXT_COLUMNS = [name for name, dtype in LAKE_EVENT_SCHEMA.items() if dtype == pl
 values = st.one_of(
     st.none(),
     st.sampled_from(["", "-", " anna ", "anna", "192.0.2.7", "::ffff:192.0.2.7", "[2001:DB8::1]:80", "a@b.nl"]),
-    st.text(max_size=12).filter(lambda text: text.isprintable()),
+    st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=12),
 )
 starts = st.sampled_from([datetime(2023, 6, 1, tzinfo=UTC), SILVESTER, NEW_YEAR])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -26,6 +25,7 @@ from m2cli.process import run_and_exit
 from m2cli.runs.follow import FollowRule, follow_pipeline
 from m2cli.runs.run import run_pipeline
 from m2cli.visits import VisitRule
+from tests.forks import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,8 +44,6 @@ VISIT = VisitRule(
     idle_after=timedelta(days=1),
 )
 PARTITIONS = 3
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["m2cli.runs.follow", "tests.topics.market", "pyarrow.parquet", "kafka"])
 
 
 class Place(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from m2cli.runs.compact import CompactRule, compact_lake
 from m2cli.runs.expire import ExpireRule, expire_lake
 from m2cli.runs.rebuild.rule import RebuildRule
 from m2cli.runs.rebuild.work import rebuild_dates
+from tests.forks import CONTEXT
 from tests.pipelines_runs.shop import Shop, assert_sound, list_rows
 from tests.runs.rebuild.rebuilding import assert_conserved, copy_folder
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
-
-# A server that has imported what is needed and computed nothing forks in a few ms; a new interpreter takes a second.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.runs.rebuild.killing", "pyarrow.parquet"])
 
 
 class Target(NamedTuple):
