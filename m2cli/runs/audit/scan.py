@@ -12,7 +12,7 @@ import pyarrow as pa
 from m2cli.privacy.forms import LEAST_BYTES, LEAST_TOKEN, Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 # Parts of a URL or a list; and what is left when all signs go.
@@ -57,12 +57,14 @@ def _split(values: pl.Series) -> pl.Series:
 
 
 class Bytes:
-    """The bytes of files, at every offset."""
+    """The bytes of files, and of values that a file may hold compressed, at every offset."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
-        """Look into `paths`; names of files count as well."""
+    def __init__(self, paths: Iterable[Path], columns: Mapping[str, pl.Series] | None = None) -> None:
+        """Look into `paths` and the values (String) of `columns`; names of files count as well."""
         self._paths = [path for path in paths if path.is_file()]
-        self._names = "\n".join(map(str, self._paths)).encode()
+        self._contents = {"the name of a file": "\n".join(map(str, self._paths)).encode()}
+        for name, values in (columns or {}).items():
+            self._contents[f"a value of `{name}`"] = "\n".join(values.drop_nulls()).encode()
 
     def find(self, column: str, forms: list[Form]) -> Iterator[Found]:
         """Where texts of `forms`, made of the input's `column`, stand in a file, if they have 8 bytes or more."""
@@ -72,12 +74,13 @@ class Bytes:
             return
         prefixed = texts.with_columns(prefix=_prefixes(texts["text"]))
         wanted = prefixed["prefix"].unique().implode()
-        yield from self._count(column, "the name of a file", _look(self._names, wanted, prefixed))
+        for where, content in self._contents.items():
+            yield from self._count(column, where, _look(content, wanted, prefixed))
         for path in self._paths:
             if path.stat().st_size < LEAST_BYTES:
                 continue
-            with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                yield from self._count(column, f"the bytes of `{path.name}`", _look(content, wanted, prefixed))
+            with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                yield from self._count(column, f"the bytes of `{path.name}`", _look(mapped, wanted, prefixed))
 
     @staticmethod
     def _count(column: str, where: str, found: Counter[str]) -> Iterator[Found]:
