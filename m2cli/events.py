@@ -102,7 +102,8 @@ class Intake(NamedTuple):
     """One piece of input, read: what became events, what did not, and the count that they must add up to.
 
     `read_count` lines or rows = events + rejects + `ignored_count` (blank lines, directives). `format_counts` is, for
-    lines of access logs, how many events were read by each format.
+    lines of access logs, how many events were read by each format; `redacted_counts` how many secrets were replaced, by
+    what they are.
     """
 
     events: pl.DataFrame
@@ -110,3 +111,4 @@ class Intake(NamedTuple):
     read_count: int
     ignored_count: int
     format_counts: tuple[tuple[str, int], ...] = ()
+    redacted_counts: tuple[tuple[str, int], ...] = ()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from m2cli.commands.options import PATH, console_options, salts_option
-from m2cli.commands.words import count_of, describe_rejects, warn_of_faults
+from m2cli.commands.options import PATH, console_options, redact_option, salts_option
+from m2cli.commands.words import count_of, describe_redacted, describe_rejects, warn_of_faults
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.process import open_stdout
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from m2cli.console import Console
     from m2cli.privacy.rule import PrivacyRule
     from m2cli.privacy.salts import Salts
+    from m2cli.stages.redaction import RedactionRule
 
 # What `--allow` calls the fields of a rule.
 _ALLOWED = {
@@ -53,6 +54,7 @@ allow_option = click.option(
     "--salt-command", metavar="COMMAND", help="A command that prints the salt of `{year}`, in the place of --salts."
 )
 @allow_option
+@redact_option
 @console_options
 def anonymize(  # noqa: PLR0913  # one parameter an option
     *,
@@ -62,6 +64,7 @@ def anonymize(  # noqa: PLR0913  # one parameter an option
     salts: Path,
     salt_command: str | None,
     allow: tuple[str, ...],
+    redact: RedactionRule,
     console: Console,
 ) -> None:
     """Make a pseudonymous lake beside a lake, or pseudonymous events in a pipe.
@@ -78,10 +81,14 @@ def anonymize(  # noqa: PLR0913  # one parameter an option
       m2 anonymize --lake lake -o anonymous --allow 'path=/product/{id}' --allow own-host=shop.example
       cat events.ndjson | m2 anonymize - -o - --salts /etc/m2/salts > pseudonymous.ndjson
     """
+    from m2cli.stages.redaction import RedactionRule
+
     rule = read_rule(allow)
     source = read_salts(salts, salt_command)
     if inputs and lake is None and str(output) == _STDOUT:
-        _anonymize_stream(inputs, rule, source, console)
+        _anonymize_stream(inputs, rule, source, redact, console)
+    elif lake is not None and redact != RedactionRule():
+        raise UsageError("`--redact` is for inputs; what a lake holds was redacted when it was made")
     elif lake is not None and not inputs and str(output) != _STDOUT:
         _anonymize_lake(lake, output, rule, source, console)
     else:
@@ -129,17 +136,22 @@ def _anonymize_lake(lake: Path, output: Path, rule: PrivacyRule, salts: Salts, c
     )
 
 
-def _anonymize_stream(inputs: tuple[str, ...], rule: PrivacyRule, salts: Salts, console: Console) -> None:
+def _anonymize_stream(
+    inputs: tuple[str, ...], rule: PrivacyRule, salts: Salts, redaction: RedactionRule, console: Console
+) -> None:
     from m2cli.clock import now
     from m2cli.runs.anonymize.pipe import anonymize_stream
     from m2cli.stages.enrich import EnrichRule
 
     with console.progress() as tell:
-        facts = anonymize_stream(inputs, open_stdout(), rule, salts, enrichment=EnrichRule(), now=now(), tell=tell)
+        facts = anonymize_stream(
+            inputs, open_stdout(), rule, salts, enrichment=EnrichRule(), redaction=redaction, now=now(), tell=tell
+        )
     console.summarize(
         [
             ("events", f"{facts.tally.event_count:,}"),
             ("rejects", f"{describe_rejects(facts.tally)}; counted, not written"),
+            *describe_redacted(facts.tally.commonest_redacted),
             ("privacy", facts.statement),
         ]
     )

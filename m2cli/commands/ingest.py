@@ -10,8 +10,8 @@ import click
 
 from m2cli.commands.clusters import cluster_options, make_kafka_rule
 from m2cli.commands.log_options import log_options
-from m2cli.commands.options import PATH, complete, console_options, max_rejects_option
-from m2cli.commands.words import describe_formats, describe_rejects, warn_of_faults
+from m2cli.commands.options import PATH, complete, console_options, max_rejects_option, redact_option
+from m2cli.commands.words import describe_formats, describe_redacted, describe_rejects, warn_of_faults
 from m2cli.console import format_rate
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.process import open_stdout
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from m2cli.runs.intake import Tally
     from m2cli.runs.topics import TopicRule
     from m2cli.settings import RejectLimit
+    from m2cli.stages.redaction import RedactionRule
 
 _PEEK_FORMATS = ("table", "ndjson")
 
@@ -42,6 +43,7 @@ def ingest() -> None:
 )
 @log_options
 @click.option("--time-zone", default="UTC", show_default=True, help="Zone of times that name none.")
+@redact_option
 @max_rejects_option
 @console_options
 def access_log(  # noqa: PLR0913  # one parameter an option; they end in one rule
@@ -50,6 +52,7 @@ def access_log(  # noqa: PLR0913  # one parameter an option; they end in one rul
     output: Path,
     log_options: LogOptions,
     time_zone: str,
+    redact: RedactionRule,
     max_rejects: RejectLimit | None,
     console: Console,
 ) -> None:
@@ -72,7 +75,10 @@ def access_log(  # noqa: PLR0913  # one parameter an option; they end in one rul
 
     start = stopwatch()
     intake = IntakeRule(
-        log_format=log_options.find_layout(logs) or AUTO, fields=log_options.make_rule(time_zone), time_zone=time_zone
+        log_format=log_options.find_layout(logs) or AUTO,
+        fields=log_options.make_rule(time_zone),
+        time_zone=time_zone,
+        redaction=redact,
     )
     rule = IngestRule(intake=intake, max_rejects=max_rejects)
     stdout = open_stdout() if str(output) == "-" else None
@@ -113,6 +119,7 @@ def access_log(  # noqa: PLR0913  # one parameter an option; they end in one rul
     help="With --peek: table or ndjson.",
 )
 @cluster_options()
+@redact_option
 @max_rejects_option
 @console_options
 def kafka(  # noqa: PLR0913  # click's options
@@ -126,6 +133,7 @@ def kafka(  # noqa: PLR0913  # click's options
     peek_count: int | None,
     format_: str,
     cluster: dict[str, Any],
+    redact: RedactionRule,
     max_rejects: RejectLimit | None,
     console: Console,
 ) -> None:
@@ -153,6 +161,7 @@ def kafka(  # noqa: PLR0913  # click's options
         schemas=schemas,
         mapping=parse_mapping(pairs),
         max_rejects=max_rejects,
+        redaction=redact,
     )
     if peek_count:
         _peek(rule, peek_count, format_, console)
@@ -201,6 +210,7 @@ def _summarize(facts: Tally, output: Path, seconds: float, unit: str, console: C
             ("events", f"{facts.event_count:,}" + (f" in {output}" if str(output) != "-" else "")),
             *describe_formats(facts),
             ("rejects", describe_rejects(facts)),
+            *describe_redacted(facts.commonest_redacted),
             ("time", f"{seconds:.1f} s, {format_rate(facts.read_count / max(seconds, 1e-9), unit)}"),
         ]
     )

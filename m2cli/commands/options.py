@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from m2cli.stages.redaction import RedactionRule
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -97,6 +99,31 @@ max_rejects_option = click.option(
     help="End with exit code 1, and without a lake or folder, if there are more rejects than this: `100`, `1%`.",
 )
 
+
+def _read_redaction(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> RedactionRule:
+    from m2cli.stages.redaction import SECRET_NAMES, RedactionRule
+
+    names, patterns = set(SECRET_NAMES), dict[str, str]()
+    for text in texts:
+        name, equals, pattern = text.partition("=")
+        if not equals:
+            names.add(name)
+        elif name in patterns:
+            raise UsageError(f"`--redact` has two patterns of the name `{name}`; each is counted by its own")
+        else:
+            patterns[name] = pattern
+    return RedactionRule(names=frozenset(names), patterns=patterns)
+
+
+redact_option = click.option(
+    "--redact",
+    multiple=True,
+    metavar="NAME[=REGEX]",
+    callback=_read_redaction,
+    help="What is a secret besides what is by default: `voucher`, a parameter's name; `loyalty=LC-[0-9]{8}`, whatever "
+    "this regular expression matches, counted as `loyalty`.",
+)
+
 __all__ = [
     "DATE",
     "DURATION",
@@ -107,5 +134,6 @@ __all__ = [
     "duration_option",
     "lake_option",
     "max_rejects_option",
+    "redact_option",
     "salts_option",
 ]

@@ -9,7 +9,7 @@ import click
 
 from m2cli.commands.options import console_options
 from m2cli.commands.pipelines import load, override_options, pipeline_argument
-from m2cli.commands.words import count_of, share
+from m2cli.commands.words import count_of, describe_redacted, share
 from m2cli.errors import ExitCode, UsageError
 from m2cli.settings import parse_moment
 
@@ -149,6 +149,7 @@ def _summarize(facts: RunFacts, rule: PipelineRule) -> list[tuple[str, str]]:
             f"{batch.reject_count:,} ({share(batch.reject_count, batch.read_count)}); commonest: {reason} ({count:,})"
         )
         lines.append(("rejects", rejects))
+    lines += describe_redacted(batch.redacted)
     if batch.passed_over:
         lines.append(("passed over", f"{', '.join(batch.passed_over)}: nothing that is not known"))
     lines.append(("time", f"{batch.seconds:.1f} s"))

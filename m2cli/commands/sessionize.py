@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.commands.log_options import log_options
-from m2cli.commands.options import PATH, complete, console_options, duration_option, max_rejects_option
-from m2cli.commands.words import describe_formats, describe_rejects, share, warn_of_faults
+from m2cli.commands.options import PATH, complete, console_options, duration_option, max_rejects_option, redact_option
+from m2cli.commands.words import describe_formats, describe_redacted, describe_rejects, share, warn_of_faults
 from m2cli.console import format_rate
 from m2cli.errors import UsageError
 from m2cli.settings import RejectLimit, parse_mapping, parse_size
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from m2cli.commands.log_options import LogOptions
     from m2cli.console import Console
     from m2cli.runs.sessionize import SessionizeFacts
+    from m2cli.stages.redaction import RedactionRule
 
 
 @click.command()
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     metavar="SIZE",
     help="How much memory to take: `2GiB`; half of the machine's by default. More input goes by way of the disk.",
 )
+@redact_option
 @max_rejects_option
 @console_options
 def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rule
@@ -69,6 +71,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
     max_duration: timedelta,
     country_db: Path | None,
     memory: str | None,
+    redact: RedactionRule,
     max_rejects: RejectLimit | None,
     console: Console,
 ) -> None:
@@ -99,6 +102,7 @@ def sessionize(  # noqa: PLR0913  # one parameter an option; they end in one rul
             fields=log_options.make_rule(time_zone),
             mapping=parse_mapping(mapping),
             time_zone=time_zone,
+            redaction=redact,
         ),
         visitor=VisitorRule(by=visitor),
         enrichment=EnrichRule(country=CountryRule(database=country_db)),
@@ -126,6 +130,7 @@ def _summarize(facts: SessionizeFacts, lake: Path, seconds: float) -> list[tuple
         ("visits", f"{visits:,} of {facts.visitor_count:,} visitors, whole, in {lake}"),
         *describe_formats(facts.tally),
         ("rejects", describe_rejects(facts.tally)),
+        *describe_redacted(facts.tally.commonest_redacted),
         ("robots", f"{share(facts.robot_event_count, events)} of events"),
         ("orphans", _describe_orphans(facts)),
     ]

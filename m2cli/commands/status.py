@@ -183,6 +183,8 @@ def _list_facts(found: Status, rule: PipelineRule) -> Iterator[tuple[str, str]]:
         kept = f"{sums['event_count']:,} events + {sums['reject_count']:,} rejects + {sums['ignored_count']:,} ignored"
         yield "lines", f"{sums['read_count']:,} read = {kept}"
         yield "events", _describe_events(found)
+        if sums["redacted_count"]:
+            yield "redacted", f"{sums['redacted_count']:,} secrets{_describe_last_redacted(found)}"
     for text in found.warnings:
         yield "warning", text
 
@@ -214,6 +216,14 @@ def _describe_events(found: Status) -> str:
         f"+ {sums['late_count']:,} late + {sums['duplicate_count']:,} duplicates + {found.open_event_count:,} open"
         f"{excluded}"
     )
+
+
+def _describe_last_redacted(found: Status) -> str:
+    """Which they were in the last batch that had any."""
+    last = next((batch for batch in reversed(found.batches) if batch.facts.redacted), None)
+    if last is None:
+        return ""
+    return f"; in {last.batch_id}: " + ", ".join(f"{name} {count:,}" for name, count in last.facts.redacted.items())
 
 
 def _format_sources(found: Status) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from m2cli.console import Console
     from m2cli.runs.intake import Tally
 
@@ -28,6 +30,18 @@ def describe_formats(tally: Tally) -> list[tuple[str, str]]:
         parts = ", ".join(f"{name} {share(count, tally.event_count)}" for name, count in shares)
         lines.append(("formats", parts))
     return lines
+
+
+def describe_redacted(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """How many secrets were replaced, by what they are; never what they were.
+
+    >>> describe_redacted({"token": 3, "payment card": 1})
+    [('redacted', '4: token 3, payment card 1')]
+    """
+    if not counts:
+        return []
+    parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return [("redacted", f"{sum(counts.values()):,}: {parts}")]
 
 
 def warn_of_faults(tally: Tally, console: Console) -> None:

@@ -71,6 +71,7 @@ FLAG = Kind(read=_read_flag, is_flag=True)
 LITERAL = Kind(is_literal=True)
 TEXTS = Kind(is_list=True)
 TABLE = Kind(is_table=True)
+LITERALS = Kind(is_table=True, is_literal=True)
 PATH = Kind(read=_read_path)
 PLACE = Kind(read=_read_place)
 """A folder, or a URL."""

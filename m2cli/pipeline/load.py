@@ -120,6 +120,9 @@ class _File:
         for name, value in table.items():
             if name not in keys:
                 raise self._error((*place, name), _describe_unknown(name, str(place[0]), keys))
+            for entry, text in value.items() if keys[name].kind.is_table and isinstance(value, dict) else ():
+                with self._naming((*place, name, entry)):  # each has a line of its own in a table of its own
+                    _read(keys[name], {entry: text}, self.environment, self.folder)
             with self._naming((*place, name)):
                 values[name] = _read(keys[name], value, self.environment, self.folder)
         return values
@@ -212,7 +215,8 @@ def _read(key: Key, value: Any, environment: Mapping[str, str], folder: Path) ->
     """The value that `value`, as TOML has it, stands for."""
     kind = key.kind
     if kind.is_table and isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
-        return _checked(key, {name: fill_text(text, environment) for name, text in value.items()})
+        fill = (lambda text: text) if kind.is_literal else (lambda text: fill_text(text, environment))
+        return _checked(key, {name: fill(text) for name, text in value.items()})
     if kind.is_flag and isinstance(value, bool):
         return _checked(key, value)
     if kind.is_list and isinstance(value, list) and all(isinstance(text, str) for text in value):
@@ -325,7 +329,9 @@ def _build(
         visitor=VisitorRule(**settings["visitor"]),
         enrichment=EnrichRule(country=CountryRule(**settings["country"])),
         causes=CauseRule(own_hosts=frozenset(settings["causes"]["own_hosts"])),
-        redaction=RedactionRule(names=SECRET_NAMES | frozenset(settings["redaction"]["names"])),
+        redaction=RedactionRule(
+            names=SECRET_NAMES | frozenset(settings["redaction"]["names"]), patterns=settings["redaction"]["patterns"]
+        ),
         **{name: settings["kafka"][name] for name in _OF_MESSAGES},
         **more,
         **settings["pipeline"],

@@ -24,7 +24,7 @@ from m2cli.logs.parsers.detect import HEAD_SIZE, is_json_log
 from m2cli.logs.read import AccessLog, LogRule, open_access_log
 from m2cli.logs.streams import CountingReader
 from m2cli.runs.progress import Step, Tell, tell_nobody
-from m2cli.stages.redaction import RedactionRule, redact
+from m2cli.stages.redaction import RedactionRule, redact_intake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,6 +78,8 @@ class Tally:
     """How many lines of access logs each format had."""
     detected: list[str] = field(default_factory=list)
     """What the first lines said of the format, log by log; the same of several logs once."""
+    redacted: Counter[str] = field(default_factory=Counter)
+    """How many secrets were replaced, by what they are."""
 
     @property
     def shares(self) -> list[tuple[str, int]]:
@@ -97,7 +99,8 @@ class Tally:
         self.read_count += piece.read_count
         self.event_count += piece.events.height
         self.ignored_count += piece.ignored_count
-        self.formats.update(dict(_sum_counts(piece.format_counts)))
+        self.formats.update(_sum_counts(piece.format_counts))
+        self.redacted.update(_sum_counts(piece.redacted_counts))
         self._count_reasons(piece.rejects)
 
     def reject(self, rejects: pl.DataFrame) -> None:
@@ -112,6 +115,11 @@ class Tally:
     def commonest(self) -> list[tuple[str, int]]:
         """Each reason with its number of rejects, the commonest first."""
         return sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+
+    @property
+    def commonest_redacted(self) -> dict[str, int]:
+        """How many secrets were replaced, by what they are, the commonest first."""
+        return dict(sorted(self.redacted.items(), key=lambda item: (-item[1], item[0])))
 
     def check(self, limit: RejectLimit | None) -> None:
         """Raise `TooManyRejectsError` if there are more rejects than `limit` allows."""
@@ -181,13 +189,8 @@ def open_input(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: 
         pieces.append(_tell_events(read_event_files(found, file_rule, arrival_time=now), tell))
     if parted.stdin and parted.is_stdin_events:
         pieces.append(_tell_events(_read_piped_events(parted.stdin, file_rule, now), tell))
-    redacted = _redact(chain.from_iterable(pieces), rule.redaction)
+    redacted = (redact_intake(piece, rule.redaction) for piece in chain.from_iterable(pieces))
     return Reading(redacted, passed_over, not has_files, tuple(paths), detected)
-
-
-def _redact(pieces: Iterator[Intake], rule: RedactionRule) -> Iterator[Intake]:
-    for piece in pieces:
-        yield piece._replace(events=redact(piece.events, rule), rejects=redact(piece.rejects, rule))
 
 
 def _tell_events(pieces: Iterator[Intake], tell: Tell) -> Iterator[Intake]:

@@ -41,6 +41,7 @@ TOTALS = (
     "duplicate_count",
     "excluded_count",
     "visit_count",
+    "redacted_count",
 )
 
 

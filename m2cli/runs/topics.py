@@ -19,7 +19,7 @@ from m2cli.events import EVENT_SCHEMA, LAKE_EVENT_SCHEMA
 from m2cli.kafka import NoTopicError, PieceRule, Range, name_partition, open_client, open_sink
 from m2cli.runs.ingest import write_pieces
 from m2cli.runs.progress import Step, Tell, tell_nobody
-from m2cli.stages.redaction import RedactionRule, redact
+from m2cli.stages.redaction import RedactionRule, redact_intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -151,9 +151,7 @@ def _make_decoder(rule: TopicRule) -> Callable[[int, pl.DataFrame], Intake]:
 
     def decode(partition: int, messages: pl.DataFrame) -> Intake:
         piece: Intake = decoder.decode(messages.with_columns(source=pl.lit(name_partition(rule.topic, partition))))
-        return piece._replace(
-            events=redact(piece.events, rule.redaction), rejects=redact(piece.rejects, rule.redaction)
-        )
+        return redact_intake(piece, rule.redaction)
 
     return decode
 

@@ -7,9 +7,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 REDACTED = "[redacted]"
+# What is redacted under whatever name, as it is counted.
+CARD, USERINFO = "payment card", "userinfo"
 
 # What may follow a listed name: password_confirmation, password2, user[password], password[0].
 TAIL = r"(?:[_.-]?(?:confirm(?:ation|ed)?|again|repeat(?:ed)?|verify|check|new|old|current|value|hash))?[0-9]*"
@@ -64,30 +66,76 @@ class Span(NamedTuple):
     end: int
 
 
+class Secret(NamedTuple):
+    """Where a secret stands, and what it is: its name on the list, `payment card` or `userinfo`."""
+
+    span: Span
+    name: str
+
+
 def redact_one(text: str, names: frozenset[str], *, is_url: bool) -> str:
     """`text` with `[redacted]` for each secret in it; of a URL, card numbers only after its path."""
+    return redact_spans(text, [secret.span for secret in find_secrets(text, names, is_url=is_url)])
+
+
+def find_secrets(text: str, names: frozenset[str], *, is_url: bool) -> list[Secret]:
+    """The secrets in `text` by the default list, with `names` in it; one within another is none of its own."""
+    decoded, found = decode(text), list[Secret]()
+    for secret in sorted(_secrets(decoded, names, is_url), key=lambda secret: (secret.span.start, -secret.span.end)):
+        if not found or secret.span.end > found[-1].span.end:
+            found.append(secret)
+    return [secret._replace(span=_undecode(decoded, secret.span)) for secret in found]
+
+
+def find_literals(text: str, literals: Collection[str]) -> Iterator[Span]:
+    """Where one of `literals` stands in `text`, as it is or percent-decoded."""
     decoded = decode(text)
-    found = sorted(
-        Span(decoded.starts[start], decoded.ends[end - 1]) for start, end in _secrets(decoded, names, is_url)
-    )
+    for literal in filter(None, literals):
+        for within in (text, decoded.text):
+            place = within.find(literal)
+            while place >= 0:
+                span = Span(place, place + len(literal))
+                yield span if within is text else _undecode(decoded, span)
+                place = within.find(literal, place + 1)
+
+
+def redact_spans(text: str, spans: Collection[Span]) -> str:
+    """`text` with `[redacted]` in the place of `spans`."""
     pieces, done = [], 0
-    for span in found:
+    for span in sorted(spans):
         if span.start >= done:
             pieces += [text[done : span.start], REDACTED]
         done = max(done, span.end)  # secrets may overlap: what lies between their ends goes too
     return "".join([*pieces, text[done:]])
 
 
-@lru_cache(maxsize=65_536)
+def _undecode(decoded: Decoded, span: Span) -> Span:
+    return Span(decoded.starts[span.start], decoded.ends[span.end - 1])
+
+
 def is_secret_name(name: str, names: frozenset[str]) -> bool:
-    """Whether a parameter of this name holds a secret, `names` being those listed, in lower case.
+    """Whether a parameter of this name holds a secret."""
+    return find_secret_name(name, names) is not None
+
+
+@lru_cache(maxsize=65_536)
+def find_secret_name(name: str, names: frozenset[str]) -> str | None:
+    """Which of `names`, those listed, in lower case, makes a parameter of this name a secret; None if none does.
 
     Case does not matter, nor do `_`, `-` and `.` between the words. A listed name counts as the last words of
     another: `user_password`, `userPassword`, `user[password]`; also with an ending as in
     `password_confirmation` and `password2`. One of five letters or more counts at the end of a longer word
     too (`csrftoken`); a shorter one does not (`japan` is no `pan`).
     """
-    return _name_regex(names).search(name[-_LONGEST_NAME:]) is not None
+    found = _name_regex(names).search(name[-_LONGEST_NAME:])
+    if found is None:
+        return None
+    words = _join_words(found[0])
+    return max(listed for listed in names if words.startswith(_join_words(listed)))
+
+
+def _join_words(name: str) -> str:
+    return re.sub("[_.-]", "", name).lower()
 
 
 def either_name(names: frozenset[str]) -> str:
@@ -130,17 +178,18 @@ def _name_regex(names: frozenset[str]) -> re.Pattern[str]:
     return re.compile(rf"{either}(?i:{TAIL}){_BRACKETS}\Z", re.ASCII)
 
 
-def _secrets(decoded: Decoded, names: frozenset[str], is_url: bool) -> Iterator[Span]:  # noqa: FBT001 - private
+def _secrets(decoded: Decoded, names: frozenset[str], is_url: bool) -> Iterator[Secret]:  # noqa: FBT001 - private
     done = 0
     for pair in _PAIR.finditer(decoded.text):
-        if pair.start() >= done and is_secret_name(pair[1], names):
+        if pair.start() >= done and (name := find_secret_name(pair[1], names)):
             value = _value(decoded, pair, is_url)
             if value and value.end > value.start:
                 done = value.end
-                yield value
-    yield from _userinfo(decoded)
+                yield Secret(value, name)
+    yield from (Secret(span, USERINFO) for span in _userinfo(decoded))
     query = _QUERY_START.search(decoded.text) if is_url else None
-    yield from _cards(decoded.text, 0 if not is_url else query.end() if query else len(decoded.text))
+    start = 0 if not is_url else query.end() if query else len(decoded.text)
+    yield from (Secret(span, CARD) for span in _cards(decoded.text, start))
 
 
 def _value(decoded: Decoded, pair: re.Match[str], is_url: bool) -> Span | None:  # noqa: FBT001 - private

@@ -97,6 +97,7 @@ database = "countries.mmdb"
 own_hosts = ["Shop.example"]
 [redaction]
 names = ["voucher"]
+patterns = { loyalty = 'LC-${1}[0-9]{8}$' }
 [anonymize]
 lake = "anonymous"
 salts = "salts"
@@ -204,7 +205,7 @@ def test_every_setting_arrives_in_its_rule(tmp_path: Path) -> None:
     assert rule.visitor.by == "ip"
     assert rule.enrichment.country.database == tmp_path / "countries.mmdb"
     assert rule.causes.own_hosts == {"shop.example"}
-    assert rule.redaction == RedactionRule(names=SECRET_NAMES | {"voucher"})
+    assert rule.redaction == RedactionRule(names=SECRET_NAMES | {"voucher"}, patterns={"loyalty": "LC-${1}[0-9]{8}$"})
 
 
 def test_the_full_file_sets_every_key_to_something_else_than_its_default(tmp_path: Path) -> None:
@@ -407,7 +408,7 @@ WRONG = {
     ),
     "an unknown column": (
         LEAST.replace("access_log", "events") + '[source.map]\nevent_tme = "ts"',
-        "7: unknown event column `event_tme`; did you mean `event_time`?",
+        "8: unknown event column `event_tme`; did you mean `event_time`?",
     ),
     "an unknown zone": (
         LEAST.replace("access_log", "events") + 'time_zone = "Europe/Amsterdan"',
@@ -437,6 +438,8 @@ WRONG = {
         "8: `https://b.example/` is no host",
     ),
     "a secret with a blank": (LEAST + '[redaction]\nnames = "a b"', "8: `a b` is no parameter's name"),
+    "a pattern that is none": (LEAST + "[redaction]\npatterns = { x = '[0-9' }", "8: `x` is no regular expression"),
+    "one of several": (LEAST + "[redaction.patterns]\na = 'x'\nb = '(?=x)'", "9: `b` is no regular expression"),
     "a key twice": (LEAST + 'paths = "y"', "7: cannot overwrite a value"),
     "a text without an end": ('[pipeline]\nname = "shop', "2: unterminated string"),
     "no TOML": ("{}", "1: invalid statement"),

@@ -24,6 +24,7 @@ from m2cli.runs.anonymize.lake import anonymize_lake, slice_visits
 from m2cli.runs.anonymize.pipe import anonymize_stream
 from m2cli.runs.sessionize import SessionizeRule, sessionize
 from m2cli.stages.enrich import EnrichRule
+from m2cli.stages.redaction import RedactionRule
 from tests.cli.command import run_m2
 from tests.privacy.lakes import NOW, RULE, SAMPLE, group_sizes, make_lake, rows, shapes
 
@@ -246,7 +247,9 @@ def test_visits_are_not_cut_where_a_file_is(lake: Path, size: int) -> None:
 
 def test_events_in_a_pipe_are_keyed_by_their_own_year(salts: FolderSalts) -> None:
     stream = io.BytesIO()
-    facts = anonymize_stream([str(SAMPLE)], stream, RULE, salts, enrichment=EnrichRule(), now=NOW)
+    facts = anonymize_stream(
+        [str(SAMPLE)], stream, RULE, salts, enrichment=EnrichRule(), redaction=RedactionRule(), now=NOW
+    )
     made = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(made) == facts.tally.event_count == 6000
     assert "2025" in facts.statement

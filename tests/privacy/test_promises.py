@@ -20,8 +20,10 @@ from m2cli.runs.anonymize.lake import anonymize_lake
 from m2cli.runs.audit.lake import audit_lake
 from m2cli.runs.sessionize import SessionizeRule, sessionize
 from tests.cli.command import AS_ANYBODY, can_run, run_m2
+from tests.pipelines_runs.shop import Shop, line
 from tests.privacy.lakes import NOW, RULE, group_sizes, shapes
 from tests.privacy.test_expire import make_shop
+from tests.runs.rebuild.rebuilding import event_row
 
 if TYPE_CHECKING:
     import subprocess
@@ -137,3 +139,56 @@ def test_late_events_duplicates_rejects_and_what_is_open_are_for_their_owner_alo
     refused = ask("rejects")
     assert refused.returncode != ExitCode.OK
     assert b"no right to read `rejects`" in refused.stderr
+
+
+def test_own_patterns_of_a_pipeline_are_in_no_file_and_counted(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    path = shop.write_toml(log="shop.log", json_log="shop.ndjson", metrics="shop.prom")
+    path.write_text(path.read_text() + "[redaction.patterns]\nloyalty = 'LC-[0-9]{8}$|LC-[0-9]{8}'\n")
+    shop.log(
+        line(shop.now, 1, "/a?token=tulip&q=LC-12345678"), line(shop.now, 1, "/b?q=%4cC-12345678"), "LC-87654321\n"
+    )
+    shop.drop_events("1", [event_row(shop.now, 2, "1", entity_type="search term", entity_id="my LC-12345678")])
+    printed = [
+        run_m2("run", "shop.toml", "--flush", "--verbose", folder=tmp_path),
+        run_m2("status", "shop.toml", folder=tmp_path),
+        run_m2("status", "shop.toml", "--format", "json", folder=tmp_path),
+    ]
+    assert [done.returncode for done in printed] == [ExitCode.OK] * 3, printed
+    assert b"redacted    5: loyalty 4, token 1" in printed[0].stderr
+    assert b"redacted    5 secrets; in shop-" in printed[1].stdout
+    assert 'm2_redacted_total{pipeline="shop"} 5' in (tmp_path / "shop.prom").read_text()
+    assert "redacted 5" in (tmp_path / "shop.log").read_text()
+    texts = [text for done in printed for text in (done.stdout, done.stderr)]
+    own = [tmp_path / "logs", tmp_path / "events", path]
+    texts += [each.read_bytes() for each in tmp_path.rglob("*") if each.is_file() and not {each, each.parent} & {*own}]
+    texts += [repr(shop.read(table).rows()).encode() for table in ("events", "rejects")]
+    assert b"my [redacted]" in texts[-2]
+    assert b"[redacted]" in texts[-1]
+    assert not any(secret in text for text in texts for secret in (b"LC-12345678", b"LC-87654321", b"tulip", b"%4cC"))
+
+
+def test_a_bad_pattern_of_a_pipeline_is_told_of_with_its_line(tmp_path: Path) -> None:
+    path = Shop(tmp_path).write_toml()
+    path.write_text(path.read_text() + "[redaction.patterns]\nloyalty = 'LC-[0-9]{8}'\ncare = '[0-9'\n")
+    done = run_m2("run", "shop.toml", folder=tmp_path)
+    line_number = len(path.read_text().splitlines())
+    said = f"shop.toml:{line_number}: `care` is no regular expression: unclosed character class"
+    assert (done.returncode, said in done.stderr.decode()) == (ExitCode.USAGE, True), done.stderr
+
+
+def test_one_shot_verbs_take_own_patterns(ring: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(line(NOW, 1, "/a?q=LC-12345678&voucher=tulip&page=LC-1"))
+    own = ("--redact", "loyalty=LC-[0-9]{8}", "--redact", "voucher")
+    ingested = run_m2("ingest", "access-log", "a.log", "-o", "-", *own, folder=tmp_path)
+    run_m2("sessionize", "a.log", "-o", "lake", *own, folder=tmp_path)
+    allowed = ("--allow", "path=/a", "--allow", "parameter=q", "--allow", "parameter=page", "--salts", str(ring))
+    piped = run_m2("anonymize", "a.log", "-o", "-", *allowed, *own, folder=tmp_path)
+    assert scan_lake(tmp_path / "lake").events.collect()["url"][0] == "/a?q=[redacted]&voucher=[redacted]&page=LC-1"
+    assert b'"/a?page=LC-1"' in piped.stdout  # what is redacted is no plain word
+    assert b"redacted    2: loyalty 1, voucher 1" in ingested.stderr
+    for done in (ingested, piped):
+        assert b"tulip" not in done.stdout + done.stderr
+        assert b"LC-12345678" not in done.stdout + done.stderr
+    again = run_m2("anonymize", "--lake", "lake", "-o", "x", *allowed, *own, folder=tmp_path)
+    assert (again.returncode, b"was redacted when it was made" in again.stderr) == (ExitCode.USAGE, True)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from m2cli.pipeline.keys.key import Key, check_hosts
-from m2cli.pipeline.kinds import DURATION, PATH, TEXT, TEXTS
+from m2cli.pipeline.kinds import DURATION, LITERALS, PATH, TEXT, TEXTS
 from m2cli.pipeline.rule import (
     check_time,
 )
@@ -89,5 +89,13 @@ RULE_KEYS = (
         sample='["voucher"]',
         check=_check_names,
         meaning="Parameters that hold secrets, besides those that are [redacted by default](redaction.md).",
+    ),
+    Key(
+        section="redaction",
+        name="patterns",
+        kind=LITERALS,
+        sample="{ loyalty = 'LC-[0-9]{8}' }",
+        check=lambda patterns: RedactionRule(patterns=patterns),
+        meaning="Regular expressions of what else is a secret, wherever it stands, by the name that it is counted by.",
     ),
 )

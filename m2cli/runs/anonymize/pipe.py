@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from m2cli.privacy.rule import PrivacyRule
     from m2cli.privacy.salts import Salts
+    from m2cli.stages.redaction import RedactionRule
 
 
 class PipeFacts(NamedTuple):
@@ -34,6 +35,7 @@ def anonymize_stream(  # noqa: PLR0913  # how it tells and what it is told, by k
     salts: Salts,
     *,
     enrichment: EnrichRule,
+    redaction: RedactionRule,
     now: datetime,
     tell: Tell = tell_nobody,
 ) -> PipeFacts:
@@ -44,7 +46,7 @@ def anonymize_stream(  # noqa: PLR0913  # how it tells and what it is told, by k
     `PrivacyError` for a year without its salt, `UnreachableError` for what cannot be read or written.
     """
     tally, fingerprints = Tally(), dict[int, str]()
-    for piece in open_input(inputs, IntakeRule(), now=now, tell=tell).pieces:
+    for piece in open_input(inputs, IntakeRule(redaction=redaction), now=now, tell=tell).pieces:
         tally.add(piece)
         if not piece.events.height:
             continue

@@ -46,6 +46,10 @@ class BatchFacts:
     first_event_time: datetime | None = None
     last_event_time: datetime | None = None
     reject_reasons: Mapping[str, int] = field(default_factory=dict)
+    redacted_count: int = 0
+    """Secrets that were replaced."""
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    """The same by what they are: a listed name, a pattern's, a card, userinfo; the commonest first."""
     late_reasons: Mapping[str, int] = field(default_factory=dict)
     late_parts: Mapping[str, int] = field(default_factory=dict)
     """The parts most of whose events came late, with how many did: logs that were forgotten, perhaps."""

@@ -27,6 +27,7 @@ _COUNTERS = (
     ("duplicate_count", "m2_duplicates_total", "Copies of events that were kept."),
     ("closed_event_count", "m2_closed_events_total", "Events of visits that have ended."),
     ("visit_count", "m2_visits_total", "Visits that have ended."),
+    ("redacted_count", "m2_redacted_total", "Secrets that were replaced before anything was written."),
 )
 
 
@@ -69,6 +70,7 @@ def describe_batch(batch: LedgerBatch, facts: BatchFacts) -> str:
         f"rejects {facts.reject_count:,}" if facts.reject_count else "",
         f"late {facts.late_count:,}" if facts.late_count else "",
         f"duplicates {facts.duplicate_count:,}" if facts.duplicate_count else "",
+        f"redacted {facts.redacted_count:,}" if facts.redacted_count else "",
         f"visits {facts.visit_count:,}",
         f"open {facts.open_visit_count:,}",
         f"W {facts.W:%Y-%m-%d %H:%M:%S}Z" if facts.W else "W none",

@@ -15,7 +15,7 @@ from m2cli.pipeline import AccessLogSource, EventsSource, KafkaSource, TapeSourc
 from m2cli.runs.batch.contents import make_log_rule, read_whole
 from m2cli.runs.intake import Tally
 from m2cli.runs.progress import Step
-from m2cli.stages.redaction import redact
+from m2cli.stages.redaction import redact_intake
 from m2cli.stages.rejects import split_future
 from m2cli.stages.visitors import assign_visitors
 from m2cli.visits import split_late
@@ -142,10 +142,11 @@ def _read(planned: PlannedInput, site: Site, taken: Taken) -> Iterator[Intake]:
 
 def _find_events(piece: Intake, plan: Plan, pipeline: PipelineRule, sinks: Sinks, taken: Taken) -> pl.DataFrame:
     """The events of `piece`, redacted, with a visitor each; all that is none goes to the rejects."""
-    taken.tally.add(piece)
-    plausible = split_future(redact(piece.events, pipeline.redaction), plan.max_ahead)
+    redacted = redact_intake(piece, pipeline.redaction)
+    taken.tally.add(redacted)
+    plausible = split_future(redacted.events, plan.max_ahead)
     named = assign_visitors(plausible.events, pipeline.visitor)
-    sinks.rejects.add(redact(piece.rejects, pipeline.redaction))
+    sinks.rejects.add(redacted.rejects)
     for rejects in (plausible.rejects, named.rejects):
         taken.tally.reject(rejects)
         sinks.rejects.add(rejects)

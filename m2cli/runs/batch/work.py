@@ -160,6 +160,8 @@ def add_up(done: Done, plans: Sequence[Plan], notes: Notes, seconds: float, *, i
         first_event_time=taken.first_event_time,
         last_event_time=taken.last_event_time,
         reject_reasons=dict(taken.tally.commonest),
+        redacted_count=taken.tally.redacted.total(),
+        redacted=taken.tally.commonest_redacted,
         late_reasons=dict(taken.late_reasons),
         late_parts=_find_late_parts([each for plan in plans for each in plan.inputs], taken),
         is_sent=is_sent,

@@ -22,7 +22,7 @@ from m2cli.runs.intake import Tally, holds_events
 from m2cli.runs.rebuild.excluded import list_names
 from m2cli.runs.rebuild.retry import retry_rejects
 from m2cli.runs.rebuild.rewrite import FROM, FROM_FILE, FROM_ROW, is_of_parts, join_rows
-from m2cli.stages.redaction import redact
+from m2cli.stages.redaction import redact, redact_intake
 from m2cli.stages.rejects import split_future
 from m2cli.stages.visitors import assign_visitors
 
@@ -150,9 +150,9 @@ class Gatherer:
         self._warnings += found.notes.warnings
 
     def _take(self, paths: Sequence[Path], pieces: Iterator[Intake]) -> None:
-        for piece in pieces:
+        for piece in (redact_intake(each, self._site.pipeline.redaction) for each in pieces):
             self._tally.add(piece)
-            self._rejects.append(redact(piece.rejects, self._site.pipeline.redaction))
+            self._rejects.append(piece.rejects)
             events = self._name(piece.events, count=True)
             if (events["event_time"] >= self._W).any():
                 named = ", ".join(f"`{path}`" for path in paths)

@@ -235,5 +235,7 @@ class _Rebuild:
             id_reused_count=made.id_reused_count - moved.before.id_reused_count,
             W=self._W,
             reject_reasons=dict(tally.commonest),
+            redacted_count=tally.redacted.total(),
+            redacted=tally.commonest_redacted,
             warnings=tuple(self._warnings),
         )
