@@ -149,7 +149,7 @@ class Ledger(LedgerReader):
     def _forget(self, before: str | None) -> None:
         """Of batches planned before then keep the counts alone, and of parts those that are still there."""
         old = self._ask(f"SELECT number, facts FROM batch WHERE {OLD_PLANS}", before)  # noqa: S608  # of our own
-        told = ("late_parts", "warnings", "passed_over", "dropped_because", "anonymous_files")
+        told = ("late_parts", "warnings", "passed_over", "dropped_because", "anonymous_files", "anonymous_replaced")
         kept = [
             (json.dumps({name: value for name, value in json.loads(facts).items() if name not in told}), number)
             for number, facts in old

@@ -15,22 +15,29 @@ from m2cli.lake.scan import scan_lake
 from m2cli.lake.snapshot import read_snapshot
 from m2cli.lake.verify import verify_files
 from m2cli.pipeline.rule import AnonymizeRule
-from m2cli.privacy.errors import MissingSaltError
+from m2cli.privacy.errors import DestroyedSaltError, MissingSaltError
+from m2cli.privacy.ring import destroy_salt
 from m2cli.privacy.rule import PrivacyRule
 from m2cli.privacy.salts import FolderSalts
 from m2cli.runs.anonymize.lake import anonymize_lake
+from m2cli.runs.anonymize.replaced import list_replaced
 from m2cli.runs.audit.lake import audit_lake
 from m2cli.runs.check import check_pipeline
+from m2cli.runs.rebuild.rule import RebuildRule
+from m2cli.runs.rebuild.work import rebuild_dates
 from tests.cli.command import run_m2
 from tests.pipelines_runs.shop import MINUTE, Shop, assert_sound
 from tests.privacy.killing import kill_run
 from tests.privacy.lakes import rows
 from tests.runs.rebuild.killing import Target
-from tests.runs.rebuild.rebuilding import copy_folder, event_row, stroll
+from tests.runs.rebuild.rebuilding import FIRST, LAST, copy_folder, event_row, stroll
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from m2cli.runs.rebuild.rule import RebuildFacts
+
+MERGE = RebuildRule(first_date=FIRST, last_date=LAST, with_late=True)
 PRIVACY = PrivacyRule(own_hosts=frozenset({"shop.example"}))
 
 
@@ -62,7 +69,7 @@ def assert_same(shop: Shop, ring: Path) -> None:
     anonymous = shop.folder / "anonymous"
     assert rows(anonymous) == rows(made_at_once(shop, ring))
     snapshot = read_snapshot(anonymous)
-    assert verify_files(anonymous, snapshot.files, deep=True) == []
+    assert verify_files(anonymous, snapshot.files, hidden=list_replaced(anonymous), deep=True) == []
     assert snapshot.W == read_snapshot(shop.lake).W
 
 
@@ -130,6 +137,72 @@ def test_over_new_year_causes_and_continued_visits_are_found_in_the_lake_and_in_
     continued = visits["continues_visit_id"].drop_nulls()
     assert len(continued) > 0
     assert continued.is_in(visits["visit_id"].implode()).all()
+
+
+def rebuild(shop: Shop) -> RebuildFacts:
+    return rebuild_dates(shop.rule, MERGE, now=lambda: shop.now)
+
+
+def test_a_rebuild_changes_both_lakes(ring: Path, tmp_path: Path) -> None:
+    """Late events are merged in, so that visits begin earlier and get other ids, become one, or are new."""
+    shop = make_shop(tmp_path / "shop", ring)
+    anonymous = shop.folder / "anonymous"
+    for seed in range(3):
+        live(shop, seed, is_flush=seed == 2)
+    before = rows(anonymous)
+    facts = rebuild(shop)
+    assert facts.merged_count > 3
+    assert facts.visits_before > 3
+    assert_same(shop, ring)
+    assert rows(anonymous) - before
+    assert before - rows(anonymous)
+    assert verify_files(anonymous, read_snapshot(anonymous).files, hidden=list_replaced(anonymous)) == []
+    by_glob = {path.name for path in anonymous.glob("*/**/*.parquet")}
+    assert by_glob == {file.path.rpartition("/")[2] for file in read_snapshot(anonymous).files}
+    kept_count = len(list((anonymous / "_m2" / "files").iterdir()))
+    assert kept_count > len(read_snapshot(anonymous).files)  # for readers by the snapshot before
+    shop.pass_time(61)
+    live(shop, 4, is_flush=True)
+    assert len(list((anonymous / "_m2" / "files").iterdir())) == len(read_snapshot(anonymous).files)
+    assert_same(shop, ring)
+
+
+def test_a_rebuild_without_its_salt_changes_nothing(ring: Path, tmp_path: Path) -> None:
+    shutil.copytree(ring, tmp_path / "salts")
+    shop = make_shop(tmp_path / "shop", tmp_path / "salts")
+    live(shop, 0, is_flush=True)
+    live(shop, 1, is_flush=True)
+    before = rows(shop.lake), rows(shop.folder / "anonymous")
+    destroy_salt(tmp_path / "salts", 2026, shop.now)
+    with pytest.raises(DestroyedSaltError, match="cannot be anonymized again"):
+        rebuild(shop)
+    assert (rows(shop.lake), rows(shop.folder / "anonymous")) == before
+
+
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.soak)])
+def test_killed_at_any_step_a_rebuild_is_in_both_lakes_or_in_neither(ring: Path, tmp_path: Path, every: int) -> None:
+    shop = make_shop(tmp_path / "shop", ring)
+    for seed in range(2):
+        live(shop, seed, is_flush=seed == 1)
+    anonymous, kept = shop.folder / "anonymous", tmp_path / "kept"
+    copy_folder(shop.folder, kept)
+    old, steps = (rows(shop.lake), rows(anonymous)), list[str]()
+    rebuild_dates(shop.rule, MERGE, now=lambda: shop.now, at=steps.append)
+    new = rows(shop.lake), rows(anonymous)
+    targets = [Target(step, 1) for step in dict.fromkeys(steps)]
+    assert len(targets) > 15
+    # From the commit on most of it is what only a rebuild does.
+    first = 0 if every == 1 else next(number for number, target in enumerate(targets) if target.step == "committed")
+    for target in targets[first::every]:
+        copy_folder(kept, shop.folder)
+        kill_run(shop.rule, shop.now, target, MERGE)
+        shop.run()
+        assert (rows(shop.lake), rows(anonymous)) in (old, new), target
+        rebuild(shop)
+        assert (rows(shop.lake), rows(anonymous)) == new, target
+        assert verify_files(anonymous, read_snapshot(anonymous).files, hidden=list_replaced(anonymous)) == [], target
+        by_glob = {path.name for path in anonymous.glob("*/**/*.parquet")}
+        assert by_glob == {file.path.rpartition("/")[2] for file in read_snapshot(anonymous).files}, target
 
 
 def test_without_its_salt_a_batch_stops_before_anything_is_written(tmp_path: Path) -> None:

@@ -18,17 +18,20 @@ from m2cli.lake.publish import publish, rewrite
 from m2cli.lake.snapshot import read_head, read_snapshot
 from m2cli.lake.write import unfinished
 from m2cli.ledger import hold_lock
-from m2cli.privacy.pseudonyms import list_years, pseudonymize_visits
+from m2cli.privacy.fields import VISIT
+from m2cli.privacy.pseudonyms import list_years, pseudonymize_values, pseudonymize_visits
 from m2cli.privacy.ring import make_salt
 from m2cli.privacy.salts import FolderSalts
 from m2cli.runs.anonymize.lake import write_whole
 from m2cli.runs.anonymize.record import PrivacyRecord, read_record, write_record
 from m2cli.runs.anonymize.references import References
+from m2cli.runs.anonymize.replaced import replace_files, settle_replaced
 from m2cli.runs.anonymize.site import LAKE_LOCK, refuse_other
+from m2cli.runs.rebuild.rewrite import Rewriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     import polars as pl
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from m2cli.lake.swap import At
     from m2cli.pipeline.rule import AnonymizeRule
 
-FILES_FACT, SALTS_FACT = "anonymous_files", "anonymous_salts"
+FILES_FACT, REPLACED_FACT, SALTS_FACT = "anonymous_files", "anonymous_replaced", "anonymous_salts"
 
 
 class AnonymousBatch:
@@ -48,6 +51,28 @@ class AnonymousBatch:
         self._rule, self._identified, self._batch = rule, identified, batch
         self._record = read_record(rule.lake) or PrivacyRecord()
         self._event_count = 0
+        self._replaced: list[LakeFile] = []
+        self._gone = frozenset[str]()
+
+    def take_out(self, visits: pl.DataFrame, gone: Iterable[LakeFile]) -> None:
+        """Take `visits` (`visit_id`, `start_time`) out of the lake, as they are taken out of the identified one.
+
+        `gone` are the files of that one that are replaced: no cause is looked for in them any more.
+        """
+        privacy, salts = self._rule.privacy, self._rule.source
+        self._gone |= {file.path for file in gone}
+        if not visits.height:
+            return
+        years = visits["start_time"].dt.year()
+        self._record = self._record.keyed_by(list_years(visits["start_time"]), salts)
+        named = visits.with_columns(visit_id=pseudonymize_values(visits["visit_id"], VISIT, years, privacy, salts))
+        snapshot = read_snapshot(self._rule.lake)
+        files = list(zip(snapshot.files, snapshot.paths(self._rule.lake), strict=True))
+        rewriter = Rewriter(files, self._batch)
+        for _ in rewriter.take_events(named):
+            pass
+        rewriter.take_ends(named)
+        self._replaced += rewriter.replaced
 
     def write(self, events: pl.DataFrame, visits: pl.DataFrame) -> None:
         """Write whole visits in order of start; the identified batch has written them."""
@@ -73,7 +98,9 @@ class AnonymousBatch:
                 f"{closed_event_count:,} events left in visits, {self._event_count:,} pseudonymously"
             )
         files = [file.to_dict() for file in self._batch.finish()]
-        return {FILES_FACT: files, SALTS_FACT: {str(y): text for y, text in self._record.fingerprints.items()}}
+        replaced = {REPLACED_FACT: [file.to_dict() for file in self._replaced]} if self._replaced else {}
+        salts = {str(year): text for year, text in self._record.fingerprints.items()}
+        return {FILES_FACT: files, SALTS_FACT: salts} | replaced
 
     def _look_up(self, whole: pl.DataFrame, visits: pl.DataFrame) -> References:
         first, last = visits["start_time"][0].date(), visits["start_time"][-1].date()
@@ -87,7 +114,8 @@ class AnonymousBatch:
         """What the lake shows, and what this batch has written so far."""
         lake = self._identified.folder
         snapshot = read_snapshot(lake)
-        yield from zip(snapshot.files, snapshot.paths(lake), strict=True)
+        known = zip(snapshot.files, snapshot.paths(lake), strict=True)
+        yield from ((file, path) for file, path in known if file.path not in self._gone)
         for file in self._identified.files:
             yield file, unfinished(lake / FILES / kept_name(file.path))
 
@@ -110,7 +138,9 @@ def open_twin(rule: AnonymizeRule | None, identified: LakeBatch, at: At) -> Iter
 
 
 @contextmanager
-def hold_twin(rule: AnonymizeRule | None, pipeline: str, now: datetime, wait: Callable[[], None]) -> Iterator[None]:
+def hold_twin(
+    rule: AnonymizeRule | None, pipeline: str, now: datetime, grace: timedelta, wait: Callable[[], None]
+) -> Iterator[None]:
     """The pseudonymous lake of a pipeline, made if it is not there, its lock held until the end of the block.
 
     Raises `PrivacyError` where this year's salt cannot be used, `UsageError` for a folder that holds something else.
@@ -127,6 +157,7 @@ def hold_twin(rule: AnonymizeRule | None, pipeline: str, now: datetime, wait: Ca
         stack.enter_context(hold_lock(rule.lake / OWN_FOLDER / LAKE_LOCK, f"the lake `{rule.lake}`", wait=wait))
         if not (rule.lake / SNAPSHOT).exists():
             rewrite(rule.lake, batch_id="none", W=None, pipeline=pipeline, files=[])
+        settle_replaced(rule.lake, now=now, grace=grace)
         yield
 
 
@@ -144,17 +175,21 @@ def drop_twin(rule: AnonymizeRule | None, batch_id: str, at: At) -> None:
         remove_batch(rule.lake, batch_id, at=at)
 
 
-def publish_twin(
-    rule: AnonymizeRule | None, facts: Mapping[str, Any], batch_id: str, W: datetime | None, at: At
+def publish_twin(  # noqa: PLR0913  # what was committed, and when
+    rule: AnonymizeRule | None, facts: Mapping[str, Any], batch_id: str, W: datetime | None, *, now: datetime, at: At
 ) -> None:
     """Show what a batch has committed of the pseudonymous lake; may be done again."""
-    if rule is None or not facts.get(FILES_FACT):
+    if rule is None or not (facts.get(FILES_FACT) or facts.get(REPLACED_FACT)):
         return
     files = [LakeFile.from_dict(row) for row in facts[FILES_FACT]]
     record = (read_record(rule.lake) or PrivacyRecord()).made_by(rule.privacy)
     keyed = {int(year): fingerprint for year, fingerprint in facts[SALTS_FACT].items()}
     write_record(rule.lake, record.joined_by(keyed))
     owner = read_head(rule.lake).pipeline or ""
-    publish(rule.lake, batch_id=batch_id, W=W, pipeline=owner, added=files, at=at)
-    show_files(rule.lake, files, at=at)
+    if facts.get(REPLACED_FACT):
+        gone = [LakeFile.from_dict(row) for row in facts[REPLACED_FACT]]
+        replace_files(rule.lake, batch_id=batch_id, W=W, pipeline=owner, added=files, removed=gone, now=now, at=at)
+    else:
+        publish(rule.lake, batch_id=batch_id, W=W, pipeline=owner, added=files, at=at)
+        show_files(rule.lake, files, at=at)
     at("twin shown")

@@ -162,7 +162,7 @@ class Site(LakeSite):
         A log that cannot be written stops nothing, and gets no line twice.
         """
         facts, W = self.ledger.find_batch(batch.number).facts, self.ledger.read_progress().W.time
-        publish_twin(self.pipeline.anonymize, facts, batch.batch_id, W, self.at)
+        publish_twin(self.pipeline.anonymize, facts, batch.batch_id, W, now=self.now(), at=self.at)
         self.ledger.mark_published(batch)
         self.unreported.extend(report_batch(self.pipeline, self.ledger, self.ledger.find_batch(batch.number)))
 
@@ -194,7 +194,7 @@ def _hold_lakes(pipeline: PipelineRule, now: Callable[[], datetime], wait: Calla
     lock = pipeline.lake / OWN_FOLDER / LAKE_LOCK
     with (
         hold_lock(lock, f"the lake `{pipeline.lake}`", wait=wait),
-        hold_twin(pipeline.anonymize, pipeline.name, now(), wait),
+        hold_twin(pipeline.anonymize, pipeline.name, now(), pipeline.grace, wait),
     ):
         yield
 

@@ -12,8 +12,8 @@ from m2cli.stages.enrich import enrich
 from m2cli.visits import VisitState, assign_visits, count_reused_ids, gather
 
 if TYPE_CHECKING:
-    from m2cli.lake.batch import LakeBatch
     from m2cli.pipeline import PipelineRule
+    from m2cli.runs.anonymize.batch import Lakes
     from m2cli.visits import Watermark
 
 _FLUSH = "flush"
@@ -44,8 +44,8 @@ class Chains(NamedTuple):
     """The visits that they were: `visitor_id`, `end_time`, `end_reason`."""
 
 
-def cut_anew(chains: Chains, W: Watermark, pipeline: PipelineRule, lake: LakeBatch) -> Recut:
-    """Cut `chains`, which W has passed, into visits, and write them to `lake`.
+def cut_anew(chains: Chains, W: Watermark, pipeline: PipelineRule, lakes: Lakes) -> Recut:
+    """Cut `chains`, which W has passed, into visits, and write them to `lakes`.
 
     Raises `NotConservedError` if one of them is not over, or an event is lost.
     """
@@ -60,9 +60,12 @@ def cut_anew(chains: Chains, W: Watermark, pipeline: PipelineRule, lake: LakeBat
     whole = gather([assigned.tagged], ended).whole
     if whole.height + assigned.duplicates.height != kept.height + added.height:
         raise NotConservedError("the events of the visits that were cut anew are not those that came out of it")
-    lake.write_events(derive_log_causes(whole, pipeline.causes), ended)
-    lake.write_visits(ended.drop("visit_number"))
+    caused, visits, lake = derive_log_causes(whole, pipeline.causes), ended.drop("visit_number"), lakes.identified
+    lake.write_events(caused, ended)
+    lake.write_visits(visits)
     lake.write_duplicates(assigned.duplicates)
+    if lakes.twin and visits.height:
+        lakes.twin.write(caused, visits)
     return Recut(whole.height, ended.height, assigned.duplicates.height, count_reused_ids(whole))
 
 

@@ -15,6 +15,7 @@ from m2cli.visits import count_reused_ids
 if TYPE_CHECKING:
     from collections import Counter
 
+    from m2cli.runs.anonymize.batch import Lakes
     from m2cli.runs.batch.site import Site
     from m2cli.runs.rebuild.rewrite import Rewriter
     from m2cli.visits import Watermark
@@ -54,8 +55,10 @@ class Moved(NamedTuple):
     made: Recut
 
 
-def move_visits(site: Site, rewriter: Rewriter, asked: Rechained, W: Watermark) -> Moved:
+def move_visits(site: Site, rewriter: Rewriter, asked: Rechained, W: Watermark, lakes: Lakes) -> Moved:
     """Take out what is `asked`, and write what becomes of it; in memory is as much as the pipeline's `memory` allows.
+
+    The same in the pseudonymous lake, where the pipeline has one.
 
     Raises `NotConservedError` if an event is lost, `UnwritableSinkError` if the disk is full.
     """
@@ -69,6 +72,8 @@ def move_visits(site: Site, rewriter: Rewriter, asked: Rechained, W: Watermark) 
         _add(spill, rows.filter(~is_excluded) if is_excluded.any() else rows, is_added=False)
         had |= dict.fromkeys(rows.columns)
     ends = rewriter.take_ends(touched)
+    if lakes.twin:
+        lakes.twin.take_out(touched, rewriter.replaced)
     gone = join_rows(leaving, {name: LAKE_EVENT_SCHEMA[name] for name in SAME_EVENT})
     returned = rewriter.find_copies(gone, names)
     merged = sort.merged.drop(FROM)
@@ -80,7 +85,7 @@ def move_visits(site: Site, rewriter: Rewriter, asked: Rechained, W: Watermark) 
         # Each with the columns that it had: those of which nothing was known are no columns without values.
         kept = shard.events.filter(~pl.col(_IS_ADDED)).select(*had)
         added = shard.events.filter(_IS_ADDED).select(merged.columns)
-        made = made.and_also(cut_anew(Chains(kept, added, ends), W, site.pipeline, rewriter.batch))
+        made = made.and_also(cut_anew(Chains(kept, added, ends), W, site.pipeline, lakes))
     moved = join_rows([frame.select(*FROM) for frame in (sort.merged, sort.to_late, returned)], FROM)
     excluded = rewriter.take_rows(moved, names)
     excluded["events"] = gone.height

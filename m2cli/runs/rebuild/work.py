@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from m2cli.errors import UsageError
 from m2cli.lake.batch import open_batch
 from m2cli.lake.layout import DUPLICATES, FILES, LATE, OWN_FOLDER, REJECTS, kept_name
 from m2cli.ledger import Changes
+from m2cli.runs.anonymize.batch import Lakes, open_twin
 from m2cli.runs.batch.carry import Carried
 from m2cli.runs.batch.facts import BatchFacts
 from m2cli.runs.batch.site import LEDGER, open_site, to_lake_files
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from m2cli.lake.batch import LakeBatch
     from m2cli.lake.swap import At
     from m2cli.ledger import LedgerBatch, Progress, RowOfPart
     from m2cli.pipeline import PipelineRule
@@ -75,8 +75,11 @@ def rebuild_dates(  # noqa: PLR0913  # what to do, by keyword; the rest is how i
         at("planned")
         site.start(batch)
         try:
-            with open_batch(site.lake, batch.batch_id, at=at) as lake:
-                changes, facts = _Rebuild(site, rule, progress, lake).make()
+            with (
+                open_batch(site.lake, batch.batch_id, at=at) as lake,
+                open_twin(pipeline.anonymize, lake, at) as twin,
+            ):
+                changes, facts = _Rebuild(site, rule, progress, Lakes(lake, twin)).make()
                 at("rebuilt")
                 if facts.has_changes and not is_dry_run:
                     lake.finish()
@@ -97,15 +100,16 @@ def _end(site: Site, batch: LedgerBatch, changes: Changes, facts: RebuildFacts, 
 class _Rebuild:
     """One rebuild: what it reads, and what it makes of it."""
 
-    def __init__(self, site: Site, rule: RebuildRule, progress: Progress, lake: LakeBatch) -> None:
+    def __init__(self, site: Site, rule: RebuildRule, progress: Progress, lakes: Lakes) -> None:
         if progress.W.time is None:
             raise ValueError("without W nothing is closed")
-        self._site, self._rule, self._progress, self._lake = site, rule, progress, lake
+        self._site, self._rule, self._progress = site, rule, progress
+        self._lakes, self._lake = lakes, lakes.identified
         self._W = progress.W.time
         files = to_lake_files(site.ledger.list_lake_files())
         self._files = [(file, site.lake / FILES / kept_name(file.path)) for file in files]
         self._opened = OpenVisits(site.lake, progress)
-        self._rewriter = Rewriter(self._files, lake)
+        self._rewriter = Rewriter(self._files, self._lake)
         self._warnings: list[str] = []
 
     def make(self) -> tuple[Changes, RebuildFacts]:
@@ -120,7 +124,7 @@ class _Rebuild:
             material, self._find_changed(names, is_new=any(not part.is_excluded for part in parts))
         )
         self._site.tell(Step("cutting", 0, None, "events"))
-        moved = move_visits(self._site, self._rewriter, Rechained(touched, sort, names), self._progress.W)
+        moved = move_visits(self._site, self._rewriter, Rechained(touched, sort, names), self._progress.W, self._lakes)
         self._lake.write_rejects(material.rejects)
         self._lake.write_late(self._explain_late(sort.to_late))
         counts = self._count(material, sort, moved)
@@ -128,7 +132,7 @@ class _Rebuild:
             parts=[*material.parts, *(part._replace(is_excluded=True, marks=()) for part in parts)],
             added=[file.to_dict() for file in self._lake.files],
             replaced=[file.path for file in self._rewriter.replaced],
-            facts=counts.to_json(),
+            facts=counts.to_json() | self._finish_twin(moved.made.event_count),
         )
         is_new = [part for part in parts if not part.is_excluded]
         facts = RebuildFacts(
@@ -145,6 +149,9 @@ class _Rebuild:
             warnings=tuple(self._warnings),
         )
         return changes, facts
+
+    def _finish_twin(self, event_count: int) -> dict[str, Any]:
+        return self._lakes.twin.finish(event_count) if self._lakes.twin else {}
 
     def _find_excluded(self) -> list[RowOfPart]:
         found = [find_excluded(self._site, path) for path in self._rule.without_files]
