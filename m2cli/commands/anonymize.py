@@ -84,6 +84,9 @@ def anonymize(  # noqa: PLR0913  # one parameter an option
     from m2cli.stages.redaction import RedactionRule
 
     rule = read_rule(allow)
+    given = click.get_current_context().get_parameter_source("salts")
+    if salt_command and given is not click.core.ParameterSource.DEFAULT:
+        raise UsageError("`--salts` and `--salt-command` both say where the salts come from; give one of them")
     source = read_salts(salts, salt_command)
     if inputs and lake is None and str(output) == _STDOUT:
         _anonymize_stream(inputs, rule, source, redact, console)

@@ -140,6 +140,12 @@ class _File:
     def _read_anonymize(self, settings: Mapping[str, dict[str, Any]]) -> AnonymizeRule:
         """The rule of the second lake; hosts that causes count as the shop's own are its own here, too."""
         values = settings["anonymize"]
+        if values.get("salt_command") and "salts" in values:
+            hint = "both say where the salts come from; give one of them"
+            raise self._error(("anonymize", "salt_command"), f"`salts` and `salt_command` {hint}")
+        if values.get("salt_command") and values.get("create"):
+            hint = "makes salts in the folder `salts`, and these come from `salt_command`; leave out one of them"
+            raise self._error(("anonymize", "create"), f"`create` {hint}")
         self._complete(("anonymize",), values, [key for key in SECTIONS["anonymize"].values() if key.name != "lake"])
         if values.get("lake") is None:
             raise self._error(("anonymize",), '[anonymize] has no `lake`; write it as `lake = "anonymous"`')

@@ -101,7 +101,6 @@ patterns = { loyalty = 'LC-${1}[0-9]{8}$' }
 [anonymize]
 lake = "anonymous"
 salts = "salts"
-salt_command = "cat {year}.salt"
 create = true
 paths = ["/product/{id}"]
 parameters = "page"
@@ -212,7 +211,8 @@ def test_the_full_file_sets_every_key_to_something_else_than_its_default(tmp_pat
     full, least = load(tmp_path, FULL, DROP="d", SESAME="s"), load(tmp_path, LEAST)
     same = [field.name for field in fields(full) if getattr(full, field.name) == getattr(least, field.name)]
     assert same == ["path"]
-    assert all(f"\n{key.name} = " in FULL for key in KEYS)
+    absent = [key.full_name for key in KEYS if f"\n{key.name} = " not in FULL]
+    assert absent == ["anonymize.salt_command"]  # which is in the place of `salts`
 
 
 SASL = {
@@ -236,18 +236,15 @@ NEEDED_TOGETHER = (
 def test_a_second_lake_is_settled_by_names_that_pass_besides_the_default(tmp_path: Path) -> None:
     rule = load(tmp_path, FULL, DROP="d", SESAME="s").anonymize
     assert rule is not None
-    assert (rule.lake, rule.create, rule.source) == (
-        tmp_path / "anonymous",
-        True,
-        CommandSalts(command="cat {year}.salt"),
-    )
+    assert (rule.lake, rule.create) == (tmp_path / "anonymous", True)
+    assert rule.source == FolderSalts(folder=tmp_path / "salts")
     assert rule.privacy.paths == ("/", "/product/{id}")
     assert rule.privacy.parameters >= {"utm_source", "page"}
     assert rule.privacy.own_hosts >= {"shop.example"}
     assert rule.privacy.cause_reach == timedelta(days=400)
-    folder = load(tmp_path, LEAST + '[anonymize]\nlake = "anonymous"\nsalts = "salts"\n').anonymize
-    assert folder is not None
-    assert folder.source == FolderSalts(folder=tmp_path / "salts")
+    asked = load(tmp_path, LEAST + '[anonymize]\nlake = "anonymous"\nsalt_command = "cat {year}.salt"\n').anonymize
+    assert asked is not None
+    assert asked.source == CommandSalts(command="cat {year}.salt")
 
 
 FIELDS = {"format": """format = '%h %t %D "%{Host}i" "%{X-Forwarded-For}i" "%{SID}C"'"""}
@@ -276,6 +273,14 @@ WRONG = {
     "a second lake without a place": (
         LEAST + '[anonymize]\nsalts = "salts"',
         '7: [anonymize] has no `lake`; write it as `lake = "anonymous"`',
+    ),
+    "salts from two places": (
+        LEAST + '[anonymize]\nlake = "a"\nsalts = "s"\nsalt_command = "cat {year}"',
+        "10: `salts` and `salt_command` both say where the salts come from; give one of them",
+    ),
+    "a command whose salts would be made": (
+        LEAST + '[anonymize]\nlake = "a"\ncreate = true\nsalt_command = "cat {year}"',
+        "9: `create` makes salts in the folder `salts`, and these come from `salt_command`; leave out one of them",
     ),
     "a flag that is none": (
         LEAST + '[anonymize]\nlake = "a"\ncreate = 1',

@@ -270,5 +270,7 @@ def test_the_verb_on_a_lake_and_in_a_pipe(tmp_path: Path) -> None:
     assert (piped.returncode, len(piped.stdout.splitlines())) == (0, 6000)
     traced = run_m2("trace", "--type", "purchase", "--lake", "anonymous", "--format", "ndjson", folder=tmp_path)
     assert traced.returncode == ExitCode.OK, traced.stderr
+    both = run_m2("anonymize", "-", "-o", "-", *salts, "--salt-command", "cat x", folder=tmp_path)
+    assert (both.returncode, b"both say where the salts come from" in both.stderr) == (ExitCode.USAGE, True)
     for wrong in (("-o", "x"), ("a.ndjson", "-o", "x"), ("--lake", "lake", "-o", "-")):
         assert run_m2("anonymize", *wrong, folder=tmp_path).returncode == ExitCode.USAGE
