@@ -23,6 +23,7 @@ from m2cli.runs.anonymize.lake import anonymize_lake
 from m2cli.runs.anonymize.replaced import list_replaced
 from m2cli.runs.audit.lake import audit_lake
 from m2cli.runs.check import check_pipeline
+from m2cli.runs.compact import CompactRule, compact_lake
 from m2cli.runs.rebuild.rule import RebuildRule
 from m2cli.runs.rebuild.work import rebuild_dates
 from tests.cli.command import run_m2
@@ -203,6 +204,83 @@ def test_killed_at_any_step_a_rebuild_is_in_both_lakes_or_in_neither(ring: Path,
         assert verify_files(anonymous, read_snapshot(anonymous).files, hidden=list_replaced(anonymous)) == [], target
         by_glob = {path.name for path in anonymous.glob("*/**/*.parquet")}
         assert by_glob == {file.path.rpartition("/")[2] for file in read_snapshot(anonymous).files}, target
+
+
+COMPACT = CompactRule(first_date=FIRST, last_date=LAST, grace=timedelta(minutes=30))
+
+
+def test_the_pseudonymous_lake_is_compacted_and_goes_on(ring: Path, tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop", ring)
+    anonymous = shop.folder / "anonymous"
+    for seed in range(3):
+        live(shop, seed, is_flush=seed == 2)
+    before, snapshot, frames = rows(anonymous), read_snapshot(anonymous), scan_lake(anonymous)
+    facts = compact_lake(anonymous, COMPACT, now=lambda: shop.now)
+    assert facts.removed_count > facts.added_count > 0
+    assert rows(anonymous) == before
+    assert frames.events.collect().height == scan_lake(anonymous).events.collect().height  # by the snapshot before
+    assert read_snapshot(anonymous).W == snapshot.W
+    assert len(read_snapshot(anonymous).files) == len(snapshot.files) - facts.removed_count + facts.added_count
+    assert compact_lake(anonymous, COMPACT, now=lambda: shop.now).removed_count == 0
+    live(shop, 3, is_flush=True)
+    rebuild(shop)
+    assert_same(shop, ring)
+    anonymize_lake(shop.lake, anonymous, PRIVACY, FolderSalts(folder=ring))
+    shop.pass_time(61)
+    assert compact_lake(anonymous, COMPACT, now=lambda: shop.now).removed_count > 0
+    shop.pass_time(31)
+    compact_lake(anonymous, COMPACT, now=lambda: shop.now)
+    kept = {path.name for path in (anonymous / "_m2" / "files").iterdir()}
+    assert len(kept) == len(read_snapshot(anonymous).files)
+    assert_same(shop, ring)
+
+
+class Killed(BaseException):
+    """What a kill is to a process."""
+
+
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.soak)])
+def test_killed_at_any_step_a_compaction_is_finished_by_whoever_comes_next(
+    ring: Path, tmp_path: Path, every: int
+) -> None:
+    shop = make_shop(tmp_path / "shop", ring)
+    anonymous, kept = shop.folder / "anonymous", tmp_path / "kept"
+    for seed in range(2):
+        live(shop, seed, is_flush=seed == 1)
+    before, steps = rows(anonymous), list[str]()
+    copy_folder(shop.folder, kept)
+    compact_lake(anonymous, COMPACT, now=lambda: shop.now, at=steps.append)
+    assert len(steps) > 15
+    for number, step in list(enumerate(steps))[::every]:
+        copy_folder(kept, shop.folder)
+        left = iter(range(number))
+
+        def kill(_step: str, left: object = left) -> None:
+            if next(left, None) is None:  # type: ignore[call-overload]
+                raise Killed
+
+        with pytest.raises(Killed):
+            compact_lake(anonymous, COMPACT, now=lambda: shop.now, at=kill)
+        assert rows(anonymous) == before, step
+        if number % 2:
+            shop.run()
+        else:
+            anonymize_lake(shop.lake, anonymous, PRIVACY, FolderSalts(folder=ring))
+        assert rows(anonymous) == before, step
+        by_glob = {path.name for path in anonymous.glob("*/**/*.parquet")}
+        assert by_glob == {file.path.rpartition("/")[2] for file in read_snapshot(anonymous).files}, step
+
+
+def test_who_compacts_waits_for_a_rebuild_that_is_not_shown(ring: Path, tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop", ring)
+    for seed in range(2):
+        live(shop, seed, is_flush=seed == 1)
+    kill_run(shop.rule, shop.now, Target("committed", 1), MERGE)
+    with pytest.raises(UsageError, match="do `m2 run` first"):
+        compact_lake(shop.folder / "anonymous", COMPACT, now=lambda: shop.now)
+    shop.run()
+    assert compact_lake(shop.folder / "anonymous", COMPACT, now=lambda: shop.now).removed_count > 0
+    assert_same(shop, ring)
 
 
 def test_without_its_salt_a_batch_stops_before_anything_is_written(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from m2cli.privacy.salts import FolderSalts
 from m2cli.runs.anonymize.lake import write_whole
 from m2cli.runs.anonymize.record import PrivacyRecord, read_record, write_record
 from m2cli.runs.anonymize.references import References
-from m2cli.runs.anonymize.replaced import replace_files, settle_replaced
+from m2cli.runs.anonymize.replaced import find_pending, note_pending, replace_files, settle_replaced
 from m2cli.runs.anonymize.site import LAKE_LOCK, refuse_other
 from m2cli.runs.rebuild.rewrite import Rewriter
 
@@ -98,6 +98,8 @@ class AnonymousBatch:
                 f"{closed_event_count:,} events left in visits, {self._event_count:,} pseudonymously"
             )
         files = [file.to_dict() for file in self._batch.finish()]
+        if self._replaced:
+            note_pending(self._rule.lake, self._batch.batch_id)
         replaced = {REPLACED_FACT: [file.to_dict() for file in self._replaced]} if self._replaced else {}
         salts = {str(year): text for year, text in self._record.fingerprints.items()}
         return {FILES_FACT: files, SALTS_FACT: salts} | replaced
@@ -173,6 +175,8 @@ def drop_twin(rule: AnonymizeRule | None, batch_id: str, at: At) -> None:
     """Take away what there is of a batch that was not committed."""
     if rule is not None:
         remove_batch(rule.lake, batch_id, at=at)
+        if find_pending(rule.lake) == batch_id:
+            note_pending(rule.lake, None)
 
 
 def publish_twin(  # noqa: PLR0913  # what was committed, and when

@@ -36,6 +36,21 @@ class _Note:
     """With when they were."""
     showing: list[LakeFile] = field(default_factory=list)
     """What may not be in the glob yet."""
+    pending: str | None = None
+    """A batch that replaces files and is not shown yet; until it is, nobody else may replace any."""
+
+
+def note_pending(lake: Path, batch_id: str | None) -> None:
+    """Note that the pipeline's batch `batch_id` is to replace files of `lake`; None: that there is none any more."""
+    note = _read(lake)
+    if note.pending != batch_id:
+        note.pending = batch_id
+        _write(lake, note)
+
+
+def find_pending(lake: Path) -> str | None:
+    """The batch of a pipeline that is to replace files of `lake`, and is not shown yet."""
+    return _read(lake).pending
 
 
 def replace_files(  # noqa: PLR0913  # what a snapshot says, each by its name
@@ -63,7 +78,7 @@ def replace_files(  # noqa: PLR0913  # what a snapshot says, each by its name
     publish(lake, batch_id=batch_id, W=W, pipeline=pipeline, added=added, removed=removed, at=at)
     hide_files(lake, removed, at=at)
     show_files(lake, added, at=at)
-    note.showing = []
+    note.showing, note.pending = [], None
     _write(lake, note)
     at("replaced")
 
@@ -83,7 +98,7 @@ def settle_replaced(
     over = [file for file, time in kept if now and grace is not None and time + grace <= now]
     if over:
         drop_files(lake, over, at=at)
-    left = _Note([(file, time) for file, time in kept if file not in over])
+    left = _Note([(file, time) for file, time in kept if file not in over], pending=note.pending)
     if left != note:
         _write(lake, left)
 
@@ -101,6 +116,7 @@ def _read(lake: Path) -> _Note:
     return _Note(
         [(LakeFile.from_dict(file), datetime.fromisoformat(time)) for file, time in kept["replaced"]],
         [LakeFile.from_dict(file) for file in kept["showing"]],
+        kept["pending"],
     )
 
 
@@ -109,6 +125,7 @@ def _write(lake: Path, note: _Note) -> None:
     said = {
         "replaced": [(file.to_dict(), time.isoformat()) for file, time in note.replaced],
         "showing": [file.to_dict() for file in note.showing],
+        "pending": note.pending,
     }
     unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
     with explain_unwritable(lake):

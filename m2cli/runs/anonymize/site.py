@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING
 
 from m2cli.errors import UsageError
 from m2cli.lake.batch import open_batch, prepare_lake
+from m2cli.lake.compact import compact_date
 from m2cli.lake.layout import FILES, OWN_FOLDER, OWN_NAMES, SNAPSHOT, VISITS, has_ledger, kept_name
 from m2cli.lake.links import list_kept, remove_batch, show_files
 from m2cli.lake.publish import publish, rewrite
 from m2cli.lake.scan import scan_files
-from m2cli.lake.snapshot import read_snapshot
+from m2cli.lake.snapshot import read_head, read_snapshot
 from m2cli.ledger import hold_lock
 from m2cli.runs.anonymize.record import PrivacyRecord, read_record, write_record
+from m2cli.runs.anonymize.replaced import find_pending, list_replaced, replace_files, settle_replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date, datetime
     from pathlib import Path
 
     import polars as pl
 
     from m2cli.lake.batch import LakeBatch
+    from m2cli.lake.compact import Compacted
     from m2cli.lake.lists import LakeFile
     from m2cli.lake.swap import At
 
@@ -68,6 +71,34 @@ class AnonymousSite:
         show_files(self.lake, files, at=self.at)
         self._files += files
 
+    def compact(self, files: Sequence[LakeFile], max_rows: int, now: datetime) -> Compacted | None:
+        """Make few files of `files`, of one table and date; None where they would not become fewer.
+
+        Raises `UsageError` while a batch of a pipeline is to replace files and is not shown yet.
+        """
+        if pending := find_pending(self.lake):
+            raise UsageError(f"the rebuild `{pending}` is not finished in `{self.lake}`; do `m2 run` first")
+        self._last += 1
+        batch_id = f"{OWNER}-{self._last:06d}"
+        with open_batch(self.lake, batch_id, at=self.at) as batch:
+            compacted = compact_date(self.lake, files, batch, max_rows=max_rows)
+            if compacted.removed:
+                batch.finish()
+        if not compacted.removed:
+            remove_batch(self.lake, batch_id, at=self.at)
+            return None
+        replace_files(
+            self.lake,
+            batch_id=batch_id,
+            W=read_head(self.lake).W,
+            pipeline=self._owner,
+            added=compacted.added,
+            removed=compacted.removed,
+            now=now,
+            at=self.at,
+        )
+        return compacted
+
     def keep(self, record: PrivacyRecord) -> None:
         """Note how far the lake has come."""
         if record != self.record:
@@ -98,7 +129,9 @@ def _settle(lake: Path, at: At) -> AnonymousSite:
     snapshot = read_snapshot(lake)
     listed = {file.stem for file in snapshot.files}
     batches = {found[1]: int(found[2]) for name in list_kept(lake) if (found := _BATCH.fullmatch(name))}
-    committed = {stem.rpartition("-")[0] for stem in listed}
+    settle_replaced(lake, at=at)
+    replaced = {file.stem for file in list_replaced(lake)}
+    committed = {stem.rpartition("-")[0] for stem in listed | replaced}
     for batch_id in batches.keys() - committed:
         remove_batch(lake, batch_id, at=at)
     if snapshot.batch_id.startswith(f"{OWNER}-"):
