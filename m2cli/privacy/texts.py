@@ -33,8 +33,14 @@ DEVICES = frozenset({*DEVICE_PATTERNS.values(), ROBOT_DEVICE, OTHER_DEVICE})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"})
 END_REASONS = frozenset({"inactivity", "max_duration", "end_of_input", "flush"})
 OTHER = "other"
-# A mail address, as it is or encoded, and an address of version 4 or 6.
-_PERSONAL = r"(?i)@|%40|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$"
+# A mail address, as it is or encoded, an address of version 4 or 6, and a telephone number as one dials it from abroad.
+_PERSONAL = (
+    r"(?i)@|%40|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$"
+    r"|^\s*(?:tel:)?(?:\+|%2b)\(?[1-9](?:[ ().\-/]|%20)*(?:[0-9](?:[ ().\-/]|%20)*){6,14}$"
+    r"|^\s*(?:tel:)?00(?:[ ().\-/]|%20)*[1-9](?:[ ().\-/]|%20)*(?:[0-9](?:[ ().\-/]|%20)*){6,14}$"
+)
+# Products have numbers that begin with 00, too, of 14 digits with a check digit (GS1 General Specifications, 7.9).
+_GTIN = r"^00[0-9]{12}$"
 _COUNTRY, _CURRENCY = "^[A-Z]{2}$", "^[A-Z]{3}$"
 
 
@@ -71,8 +77,14 @@ def clean_texts(frame: pl.DataFrame, rule: PrivacyRule) -> pl.DataFrame:
 
 def _keep_things(is_about_thing: pl.Expr) -> pl.Expr:
     """The ids of things, but for what reads like a person's: whoever writes events may put anything there."""
-    is_personal = pl.col("entity_id").str.contains(_PERSONAL)
+    is_personal = pl.col("entity_id").str.contains(_PERSONAL) & ~_is_gtin("entity_id")
     return pl.when(is_about_thing & ~is_personal).then("entity_id")
+
+
+def _is_gtin(name: str) -> pl.Expr:
+    ids = pl.when(pl.col(name).str.contains(_GTIN)).then(pl.col(name))
+    digits = [ids.str.slice(place, 1).cast(pl.Int32) * (1 if place % 2 else 3) for place in range(14)]
+    return (pl.sum_horizontal(digits, ignore_nulls=False) % 10 == 0).fill_null(value=False)
 
 
 def clean_attributes(attributes: pl.Series, rule: PrivacyRule) -> pl.Series:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ID = r"[\p{L}\p{N}][\p{L}\p{N}_.~+-]{0,63}"
 _VALUE = r"[\p{L}\p{N}][\p{L}\p{N}_.~+-]{0,63}"
 _ADDRESS = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+# As one dials it from abroad; 14 digits are a product's as well, and stay.
+_TELEPHONE = r"(?:^|[/=])00[1-9](?:[0-9]{7,10}|[0-9]{12})(?:[/?&]|$)"
 # With a letter in front of the last part, so that it is no address.
 _HOST = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$"
 _WEB = r"(?i)^(https?|android-app)://"
@@ -57,7 +59,7 @@ def _clean(urls: pl.Series, rule: PrivacyRule, *, is_referrer: bool) -> pl.Serie
     # A referrer's host says where somebody came from; that of a URL is the shop's, or what the client pretends.
     elsewhere = site if is_referrer else pl.when(~is_own.fill_null(value=False)).then("place")
     cleaned = pl.when(here).then("place").otherwise(pl.coalesce(of_own, elsewhere))
-    safe = pl.when(~cleaned.str.contains(_ADDRESS)).then(cleaned)
+    safe = pl.when(~cleaned.str.contains(_ADDRESS) & ~cleaned.str.contains(_TELEPHONE)).then(cleaned)
     return parts.with_columns(place=place).select(safe.alias("url")).to_series().rename(urls.name)
 
 

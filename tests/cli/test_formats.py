@@ -81,3 +81,24 @@ def test_a_log_that_names_its_columns_is_followed_where_it_goes_on(tmp_path: Pat
         "/login,15.032",
         "/later.html,",
     ]
+
+
+SECRETS = b"""\
+192.0.2.1 - - [01/Oct/2026:09:00:00 +0000] "GET /a?token=tulip HTTP/1.1" 200 5 "SID=tulip" "Bearer tulip" tulip
+192.0.2.1 - - [01/Oct/2026:09:00:00 +0000] "GET /a?token=tulip HTTP/1.1" 200 5 "Authorization: tulip" rose
+"""
+
+
+def test_what_is_explained_is_shown_as_it_would_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_bytes(SECRETS)
+    layout = '%h %l %u %t "%r" %>s %b "%{Cookie}i" "%{Authorization}i" %{SID}C'
+    shown = run_m2("formats", "explain", layout, "--sample", "x.log", folder=tmp_path).stdout.decode()
+    assert "tulip" not in shown
+    for said in ("/a?token=[redacted]", "SID=[redacted]", "authorization  [redacted]", "cookie_SID     [redacted]"):
+        assert said in shown
+    *_, line, caret = shown.splitlines()
+    assert line[caret.index("^") :].startswith("rose")  # where the quoted text should be
+    undated = layout.replace("%t", "[%{x}i]")
+    shown = run_m2("formats", "explain", undated, "--sample", "x.log", folder=tmp_path).stdout.decode()
+    assert "tulip" not in shown
+    assert "%{SID}C            [redacted]" in shown

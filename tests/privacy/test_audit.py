@@ -198,6 +198,15 @@ def test_bytes_are_found_at_every_offset(
     assert bool(found) == (text.encode() in content)
 
 
+def test_an_id_with_blanks_around_it_is_looked_for_without_them(salts: FolderSalts, tmp_path: Path) -> None:
+    row = {"event_id": "e-000001", "event_time": [NOW.replace(year=2025)], "visitor_id": "v"}
+    row |= {"customer_id": " anna 12 ", "entity_type": "product", "entity_id": "sku-anna 12"}
+    pl.DataFrame(row).write_parquet(tmp_path / "events.parquet")
+    lake = make_lake(tmp_path / "lake", tmp_path / "events.parquet")
+    anonymize_lake(lake, tmp_path / "anonymous", RULE, salts)
+    assert failed(list(audit_lake(tmp_path / "anonymous", lake))) == {"identifiers"}
+
+
 def test_short_texts_are_compared_as_whole_tokens() -> None:
     tokens = Tokens({"url": pl.Series(["/p/anna-1/x?y=bert", "/annabel"])})
     found = {

@@ -151,6 +151,14 @@ def test_one_address_in_many_forms_is_one(salts: FolderSalts, alike: tuple[str, 
     assert made["ip"].n_unique() == 1
 
 
+def test_blanks_around_an_id_make_no_other_and_within_it_do(salts: FolderSalts, keys: dict[int, bytes]) -> None:
+    rows = visit(*({"session_id": text} for text in ("s 1", " s 1", "s 1\t", "\u00a0s 1", "s1", "s  1", "  ", "")))
+    made = pseudonymize(rows, PrivacyRule(), salts)["session_id"].to_list()
+    assert made[:4] == [pseudonym("session", "s 1", NEW_YEAR, keys)] * 4
+    assert len({*made}) == 4
+    assert made[6:] == [None, None]
+
+
 def test_ids_differ_in_case_unless_a_rule_says_that_they_do_not(salts: FolderSalts) -> None:
     rows = visit({"customer_id": "Anna@Example.com"}, {"customer_id": "anna@example.com"})
     assert pseudonymize(rows, PrivacyRule(), salts)["customer_id"].n_unique() == 2
@@ -186,11 +194,19 @@ def test_ids_of_products_pass_and_search_terms_do_not(salts: FolderSalts) -> Non
         {"entity_type": "search term", "entity_id": "anna jansen"},
         {"entity_type": "anna", "entity_id": "P1"},
     )
-    personal = ["bob@example.com", "bob%40example.com", "192.0.2.7", "2001:db8::1"]
-    products = pl.DataFrame({"entity_id": ["P1.2:3", *personal]}).with_columns(
+    personal = [
+        *("bob@example.com", "bob%40example.com", "192.0.2.7", "2001:db8::1"),
+        *("+31 6 12345678", "+31612345678", "%2B31612345678", "+1 (212) 555-0100", "tel:+44-20-7946-0958"),
+        *("0031612345678", "00 31 6 1234 5678", "00491711234567"),
+    ]
+    things = ["P1.2:3", "0000000000017", "0012345", "00614141000036", "12345678901234", "A+31612345678", "06-12"]
+    products = pl.DataFrame({"entity_id": [*things, *personal]}).with_columns(
         entity_type=pl.lit("product"), event_time=pl.lit(rows["event_time"][0])
     )
-    assert pseudonymize(products, PrivacyRule(), salts)["entity_id"].to_list() == ["P1.2:3", *[None] * 4]
+    assert pseudonymize(products, PrivacyRule(), salts)["entity_id"].to_list() == [
+        *things,
+        *[None] * len(personal),
+    ]
     made = pseudonymize(rows, PrivacyRule(), salts).select("entity_type", "entity_id").rows()
     assert made == [("product", "P1"), ("search term", None), ("other", None)]
     named = PrivacyRule().allowing(entity_types=["search term"])

@@ -18,6 +18,8 @@ from m2cli.logs.lines import cut_lines
 from m2cli.logs.parse import Origin, Place, parse_block
 from m2cli.logs.parsers.grammar import find_steps, split_exact
 from m2cli.logs.parsers.wrappers import unwrap_lines
+from m2cli.stages.redaction import SECRET_NAMES, RedactionRule, redact_intake
+from m2cli.stages.secret_spans import REDACTED, find_secrets, is_secret_name, redact_one
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import Field, LogFormat
@@ -108,14 +110,18 @@ _OF_PLACE = frozenset({"event_id", "source", "part_id", "position_in_source", "a
 
 
 def take_lines_apart(head: bytes, log_format: LogFormat, count: int) -> list[ExplainedLine]:
-    """The first `count` lines of the log that begins with `head`, without those that are blank or directives."""
+    """The first `count` lines of the log that begins with `head`, without those that are blank or directives.
+
+    What they say is shown as it would be kept: secrets are redacted.
+    """
     lines = cut_lines(head[: head.rfind(b"\n") + 1] or head, 0)
     if not all_say_when(log_format):
         return [_explain_undated(*row, log_format) for row in _list_lines(lines, count)]
     kept = log_format.with_options(FieldRule(keep=("all",), time_zone=log_format.options.time_zone))
     explained: list[ExplainedLine] = []
     texts = lines.select("line_number", "line", "position_in_source").rows()
-    intake = parse_block(head[: head.rfind(b"\n") + 1] or head, Place(kept, _NOWHERE, 0), max_line_size=len(head) + 1)
+    parsed = parse_block(head[: head.rfind(b"\n") + 1] or head, Place(kept, _NOWHERE, 0), max_line_size=len(head) + 1)
+    intake = redact_intake(parsed, RedactionRule())
     events = {event["position_in_source"]: event for event in intake.events.to_dicts()}
     faults = {reject["line_number"]: reject["reason"] for reject in intake.rejects.to_dicts()}
     for number, text, position in texts:
@@ -123,10 +129,22 @@ def take_lines_apart(head: bytes, log_format: LogFormat, count: int) -> list[Exp
             explained.append(ExplainedLine(number, text, log_format.name, tuple(_list_values(events[position]))))
         elif number in faults:
             place = _find_place(text, log_format)
-            explained.append(ExplainedLine(number, text, log_format.name, fault=faults[number], place=place))
+            shown, place = _hide_secrets(text, place)
+            explained.append(ExplainedLine(number, shown, log_format.name, fault=faults[number], place=place))
         if len(explained) == count:
             break
     return explained
+
+
+def _hide_secrets(text: str, place: int) -> tuple[str, int]:
+    """`text` as it would be kept, and where `place` is in it."""
+    moved = place
+    for span, _ in find_secrets(text, SECRET_NAMES, is_url=False):
+        if span.end <= place:
+            moved += len(REDACTED) - (span.end - span.start)
+        elif span.start < place:
+            moved -= place - span.start
+    return redact_one(text, SECRET_NAMES, is_url=False), moved
 
 
 def all_say_when(log_format: LogFormat) -> bool:
@@ -144,8 +162,13 @@ def _list_lines(lines: pl.DataFrame, count: int) -> list[tuple[int, str]]:
 def _explain_undated(number: int, text: str, log_format: LogFormat) -> ExplainedLine:
     taken = take_apart(text, log_format)
     if taken.fault is not None:
-        return ExplainedLine(number, text, log_format.name, fault=taken.fault, place=taken.place)
-    values = tuple((found.field.directive, found.value) for found in taken.fields if found.value is not None)
+        shown, place = _hide_secrets(text, taken.place)
+        return ExplainedLine(number, shown, log_format.name, fault=taken.fault, place=place)
+    values = tuple(
+        (each.directive, REDACTED if is_secret_name(each.meaning, SECRET_NAMES) else _hide_secrets(value, 0)[0])
+        for each, value in taken.fields
+        if value is not None
+    )
     return ExplainedLine(number, text, log_format.name, values)
 
 

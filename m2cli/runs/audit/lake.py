@@ -164,7 +164,8 @@ def _list_identifiers(side: _Side) -> Iterator[tuple[str, pl.Series]]:
         for name in names:
             if name in table.schema:
                 values = rows.select(pl.col(name).drop_nulls().unique()).collect().to_series()
-                is_none = values.str.strip_chars().is_in(["", "-"])
+                values = values.str.strip_chars().unique()  # blanks around it make no other identifier
+                is_none = values.is_in(["", "-"])
                 if name == "user_agent":  # `Ruby` is nobody's, and a word that may stand anywhere
                     is_none |= values.str.len_bytes() < _LEAST_AGENT
                 if len(values):
