@@ -38,12 +38,14 @@ CONTEXT.set_forkserver_preload(
 _OUT, _ERR, _IN = "out", "err", "in"
 
 
-def run_forked(args: tuple[str, ...], folder: Path, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
-    """What `m2 ARGS` does in `folder`, in a process of its own with this one's environment."""
+def run_forked(
+    args: tuple[str, ...], folder: Path, stdin: bytes = b"", user: int | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """What `m2 ARGS` does in `folder`, in a process of its own with this one's environment; of another `user`."""
     with tempfile.TemporaryDirectory(prefix="m2-fork-") as name:
         streams = Path(name)
         (streams / _IN).write_bytes(stdin)
-        process = CONTEXT.Process(target=_begin, args=(args, folder, streams, dict(os.environ)))
+        process = CONTEXT.Process(target=_begin, args=(args, folder, streams, dict(os.environ), user))
         process.start()
         process.join()
         out, err = ((streams / each).read_bytes() for each in (_OUT, _ERR))
@@ -51,7 +53,7 @@ def run_forked(args: tuple[str, ...], folder: Path, stdin: bytes) -> subprocess.
     return subprocess.CompletedProcess(["m2", *args], process.exitcode, out, err)
 
 
-def _begin(args: tuple[str, ...], folder: Path, streams: Path, environment: dict[str, str]) -> None:
+def _begin(args: tuple[str, ...], folder: Path, streams: Path, environment: dict[str, str], user: int | None) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
@@ -62,5 +64,9 @@ def _begin(args: tuple[str, ...], folder: Path, streams: Path, environment: dict
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # for as long as the process lives
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
     sys.argv = ["m2", *args]
     main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -24,7 +23,7 @@ from m2cli.runs.audit.guess import Guesses, guess_addresses
 from m2cli.runs.audit.inputs import audit_inputs
 from m2cli.runs.audit.lake import Check, audit_lake
 from m2cli.runs.audit.scan import Bytes, Tokens
-from tests.cli.command import AS_ANYBODY, can_run, run_m2
+from tests.cli.command import run_m2
 from tests.privacy.lakes import NOW, RULE, SAMPLE, make_lake
 
 if TYPE_CHECKING:
@@ -249,21 +248,3 @@ def test_the_verb_fails_with_its_code(pair: Path, ring: Path, tmp_path: Path) ->
     ill = run_m2("audit", "--lake", "anonymous", "--against", "lake", folder=tmp_path)
     assert (ill.returncode, b"FAILED identifiers" in ill.stdout) == (ExitCode.DATA, True)
     assert run_m2("audit", "--lake", "anonymous", folder=tmp_path).returncode == ExitCode.USAGE
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_who_can_read_neither_lake_nor_salts_can_use_the_anonymous_side(pair: Path, tmp_path: Path) -> None:
-    if not can_run(AS_ANYBODY, tmp_path):
-        pytest.skip("`setpriv` is not here, or not allowed to do this")
-    for name in ("lake", "anonymous"):
-        shutil.copytree(pair / name, tmp_path / name)
-    (tmp_path / "salts").mkdir()
-    for name in ("lake", "salts"):
-        (tmp_path / name).chmod(0o700)
-        os.chown(tmp_path / name, 12345, 12345)
-    run = lambda *args: run_m2(*args, folder=tmp_path, prefix=AS_ANYBODY)  # noqa: E731
-    assert run("query", "SELECT count(*) FROM visits", "--lake", "lake").returncode != ExitCode.OK
-    assert run("salt", "list", "--salts", "salts").returncode == ExitCode.PRIVACY
-    assert run("query", "SELECT count(*) FROM visits", "--lake", "anonymous").returncode == ExitCode.OK
-    assert run("trace", "--type", "purchase", "--lake", "anonymous").returncode == ExitCode.OK
-    assert run("audit", "--lake", "anonymous", "--against", "lake").returncode != ExitCode.OK
