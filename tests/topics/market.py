@@ -272,6 +272,8 @@ class Life(NamedTuple):
     """How long it follows at most."""
     step_count: int | None = None
     """After how many steps it ends, if it comes to that."""
+    settings: dict[str, Any] | None = None
+    """Of the pipeline, besides the market's own."""
 
 
 def _begin(life: Life, pipe: Connection) -> None:
@@ -283,7 +285,7 @@ def _begin(life: Life, pipe: Connection) -> None:
 def _live(life: Life, pipe: Connection) -> None:
     import time
 
-    market, seen = Market(life.place), Counter[str]()
+    market, seen = Market(life.place, settings=life.settings or {}), Counter[str]()
 
     def at(step: str) -> None:
         pipe.send(step)

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from tests.kafka.broker import Broker
 
 
-def die_at_steps(market: Market, *, is_following: bool, most: int, times: int = 1) -> int:
+def die_at_steps(market: Market, *, is_following: bool, most: int, times: int = 1, every: int = 1) -> int:
     """Live on through slices of events, killed at each step that a process comes to; how often that was."""
     market.send(make_events(0))
-    life = Life(market.place, is_following=is_following, seconds=60.0)
+    life = Life(market.place, is_following=is_following, seconds=60.0, settings=market.settings)
     recorded = live(life._replace(step_count=2))
     assert recorded.exit_code == 0
     steps = list(dict.fromkeys(recorded.steps))
     kills = 0
-    for number, (step, nth) in enumerate(((step, nth) for nth in range(times) for step in steps[:most]), start=1):
+    for number, (step, nth) in enumerate(((step, nth) for nth in range(times) for step in steps[:most:every]), start=1):
         market.send(make_events(number))
         lived = live(life._replace(step=step, nth=nth, seconds=20.0))
         assert lived.was_killed or nth, f"{step} was not reached: {lived}"
@@ -56,7 +56,8 @@ def die_any_time(market: Market, count: int, seed: int) -> int:
     for number in range(count):
         market.send(make_events(number))
         is_following = dice.random() < 0.5
-        lived = live(Life(market.place, is_following=is_following, seconds=5.0), kill_after=dice.uniform(0, 0.5))
+        life = Life(market.place, is_following=is_following, seconds=5.0, settings=market.settings)
+        lived = live(life, kill_after=dice.uniform(0, 0.5))
         kills += lived.was_killed
     return kills
 

@@ -25,7 +25,7 @@ from m2cli.runs.audit.unique import describe_unique
 from m2cli.runs.progress import Step, Tell, tell_nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import date
     from pathlib import Path
 
@@ -110,15 +110,30 @@ def _compare_visits(made: _Side, source: _Side, shared: frozenset[date]) -> Chec
     return Check("visits", counts[0] == counts[1] and bool(shared), said)
 
 
-def _look_for_identifiers(made: _Side, source: _Side, tell: Tell) -> Iterator[Check]:
-    texts = dict(_list_texts(made))
-    tokens = Tokens(texts)
+class Looked(NamedTuple):
+    """What was looked for, and where it was found."""
+
+    found: list[Found]
+    identifier_count: int
+    short_count: int
+    """Identifiers that are too short to be told from any other text."""
+
+
+def look_for_identifiers(
+    against: Path, texts: Mapping[str, pl.Series], paths: Iterable[Path], tell: Tell = tell_nobody
+) -> Looked:
+    """Look for every identifier of the identified lake `against` in `texts` (String, by column) and files.
+
+    In values whole and in parts; from 8 bytes on also anywhere within the values of columns that are no pseudonyms, and
+    in the bytes and names of the files at `paths`.
+    """
+    tokens = Tokens(dict(texts))
     # Pseudonyms are compared whole: nothing else is as long, and they are most of what there is.
     free = {where: values for where, values in texts.items() if where.rpartition(".")[2] not in FIELDS}
-    content = Bytes((path for path in sorted(made.lake.rglob("*")) if ".lock" not in path.suffixes), free)
+    content = Bytes(paths, free)
     found: list[Found] = []
     count, short_count = 0, 0
-    for column, identifiers in _list_identifiers(source):
+    for column, identifiers in _list_identifiers(_Side(against)):
         short_count += int((identifiers.str.len_bytes() < 4).sum())
         for some in identifiers.to_frame().iter_slices(_AT_ONCE):
             tell(Step("looking for identifiers", count, None, "identifiers"))
@@ -127,12 +142,19 @@ def _look_for_identifiers(made: _Side, source: _Side, tell: Tell) -> Iterator[Ch
                 found += tokens.find(column, form)
             found += content.find(column, forms)
             count += some.height
-    said = f"none of {count:,} occurs, plain, in lower case, URL-encoded, as base64, MD5, SHA-1 or SHA-256"
-    if short_count:
-        said += f"; {short_count:,} of fewer than 4 bytes were not looked for"
-    if not found:
+    return Looked(list(dict.fromkeys(found)), count, short_count)
+
+
+def _look_for_identifiers(made: _Side, source: _Side, tell: Tell) -> Iterator[Check]:
+    paths = (path for path in sorted(made.lake.rglob("*")) if ".lock" not in path.suffixes)
+    looked = look_for_identifiers(source.lake, dict(_list_texts(made)), paths, tell)
+    ways = "plain, in lower case, URL-encoded, as base64, MD5, SHA-1 or SHA-256"
+    said = f"none of {looked.identifier_count:,} occurs, {ways}"
+    if looked.short_count:
+        said += f"; {looked.short_count:,} of fewer than 4 bytes were not looked for"
+    if not looked.found:
         yield Check("identifiers", is_well=True, sentence=said)
-    for each in dict.fromkeys(found):
+    for each in looked.found:
         told = f"{each.found_count:,} of `{each.column}`, {each.form}, in {each.where}"
         yield Check("identifiers", is_well=False, sentence=told)
 
