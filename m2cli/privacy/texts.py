@@ -77,14 +77,18 @@ def clean_texts(frame: pl.DataFrame, rule: PrivacyRule) -> pl.DataFrame:
 
 def _keep_things(is_about_thing: pl.Expr) -> pl.Expr:
     """The ids of things, but for what reads like a person's: whoever writes events may put anything there."""
-    is_personal = pl.col("entity_id").str.contains(_PERSONAL) & ~_is_gtin("entity_id")
+    is_personal = pl.col("entity_id").map_batches(_are_personal, pl.Boolean)
     return pl.when(is_about_thing & ~is_personal).then("entity_id")
 
 
-def _is_gtin(name: str) -> pl.Expr:
-    ids = pl.when(pl.col(name).str.contains(_GTIN)).then(pl.col(name))
-    digits = [ids.str.slice(place, 1).cast(pl.Int32) * (1 if place % 2 else 3) for place in range(14)]
-    return (pl.sum_horizontal(digits, ignore_nulls=False) % 10 == 0).fill_null(value=False)
+def _are_personal(ids: pl.Series) -> pl.Series:
+    is_personal = ids.str.contains(_PERSONAL)
+    is_number = is_personal & ids.str.contains(_GTIN)
+    if not is_number.any():
+        return is_personal
+    digits = [ids.filter(is_number).str.slice(place, 1).cast(pl.Int32) * (1 if place % 2 else 3) for place in range(14)]
+    is_product = pl.select(pl.sum_horizontal(digits) % 10 == 0).to_series()
+    return replace_rows(is_personal, is_number.fill_null(value=False), ~is_product)
 
 
 def clean_attributes(attributes: pl.Series, rule: PrivacyRule) -> pl.Series:
