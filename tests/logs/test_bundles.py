@@ -47,7 +47,7 @@ def begin(text: bytes, number: int) -> bytes:
     return b"log %d\n%s" % (number, text)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=16, deadline=None)
 @given(
     texts=st.lists(logs_of(COMBINED), min_size=2, max_size=4).map(lambda texts: list(map(begin, texts, range(4)))),
     max_line_size=st.sampled_from([60, 1 << 20]),

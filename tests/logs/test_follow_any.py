@@ -143,7 +143,7 @@ STEPS: dict[str, Callable[[Writer], None]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=5, max_size=40),
     size=st.sampled_from([0, 300, 5_000]),

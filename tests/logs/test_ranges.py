@@ -62,7 +62,7 @@ def read(ranges: Sequence[PlannedRange], rule: LogRule) -> list[Intake]:
     return intakes
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     log=logs_of(COMBINED),
     cuts=st.sets(st.integers(0, 9), max_size=4),

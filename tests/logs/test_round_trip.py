@@ -22,6 +22,8 @@ from tests.logs.writing import Written, written_lines
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import LogFormat
 
+# Half of what a property takes by default, for each of two servers.
+OF_ONE_SERVER = settings(max_examples=settings.default.max_examples // 2)
 COMPILE = {"apache": compile_apache, "nginx": compile_nginx}
 
 
@@ -40,7 +42,7 @@ def frame_of(lines: list[str]) -> pl.DataFrame:
 @pytest.mark.parametrize("server", COMPILE)
 def test_what_is_written_from_a_format_is_read_back_by_it(server: str) -> None:
     @given(written_lines(server))
-    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+    @settings(OF_ONE_SERVER, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
     def is_read_back(written: tuple[str, list[str], list[list[Written]]]) -> None:
         layout, lines, rows = written
         log_format = COMPILE[server](layout)
@@ -90,7 +92,7 @@ def test_what_the_fast_parser_takes_it_takes_as_the_exact_one_whatever_became_of
     edits = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 4), TELLING), min_size=1, max_size=3)
 
     @given(written_lines(server), st.lists(edits, min_size=4, max_size=4))
-    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+    @settings(OF_ONE_SERVER, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
     def agrees(
         written: tuple[str, list[str], list[list[Written]]], mutations: list[list[tuple[int, int, str]]]
     ) -> None:

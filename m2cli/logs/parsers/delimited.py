@@ -24,9 +24,10 @@ def part_by_header(lines: pl.DataFrame, log_format: LogFormat) -> Iterator[tuple
     """`lines` by the header that holds for them, each with the format of its columns; headers are in no part."""
     is_header = pl.col("line").str.starts_with(FIELDS)
     header = pl.when(is_header).then("line").forward_fill().fill_null(log_format.header or "").alias("header")
-    headers = lines.select(header).to_series()
-    for text in headers.unique(maintain_order=True):
-        yield with_header(log_format, text), lines.filter((headers == text) & ~lines["line"].str.starts_with("#"))
+    # Each line is looked at once, however many headers there are: a damaged log may have one for every line.
+    parts = lines.with_columns(header).partition_by("header", maintain_order=True, as_dict=True, include_key=False)
+    for (text,), of_header in parts.items():
+        yield with_header(log_format, str(text)), of_header.filter(~pl.col("line").str.starts_with("#"))
 
 
 def find_last_header(data: bytes) -> str | None:

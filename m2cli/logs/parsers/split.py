@@ -51,6 +51,9 @@ def read_lines(lines: pl.DataFrame, log_format: LogFormat) -> ReadLines:
     frames, left = [], []
     for of_header, of_lines in part_by_header(lines, log_format):
         considered = of_lines.filter(~IS_IGNORED)
+        if considered.is_empty() or plan_time(of_header) is None:
+            left.append(considered)
+            continue
         parts, bad = split_delimited(considered, of_header)
         events, undated = _date(parts, considered, of_header)
         frames.append(events)
