@@ -16,7 +16,7 @@ from m2cli.logs.formats.patterns import point_at
 from m2cli.logs.inputs import open_input
 from m2cli.logs.parsers.detect import HEAD_SIZE, detect_format
 from m2cli.logs.parsers.explain import describe_target, take_lines_apart
-from m2cli.logs.parsers.fast import describe_plan
+from m2cli.logs.parsers.plan import describe_plan
 from m2cli.texts import escape_text
 
 if TYPE_CHECKING:

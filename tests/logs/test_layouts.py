@@ -11,8 +11,8 @@ from m2cli.logs.formats.apache import NAMED, PLAIN, WORDED, compile_apache
 from m2cli.logs.formats.model import Shape
 from m2cli.logs.formats.nginx import PREFIXES, VARIABLES, compile_nginx
 from m2cli.logs.formats.strftime import COMPOSED, CONVERSIONS, SPECIAL
-from m2cli.logs.parsers.fast import describe_plan, make_plan
 from m2cli.logs.parsers.grammar import find_steps, line_pattern
+from m2cli.logs.parsers.plan import describe_plan, make_plan
 from tests.logs.test_round_trip import frame_of
 
 APACHE = [

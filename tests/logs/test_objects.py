@@ -1,4 +1,4 @@
-"""Lines of JSON: what Polars reads all at once is what the standard library reads one by one."""
+"""Lines of JSON: what is read all at once is what the standard library reads one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from m2cli.errors import UnknownNameError, UsageError
 from m2cli.logs.formats import find_format
 from m2cli.logs.parse import Place, parse_block
 from m2cli.logs.parsers.explain import take_lines_apart
-from m2cli.logs.parsers.objects import parse_object, split_objects
+from m2cli.logs.parsers.objects import split_objects
+from m2cli.logs.parsers.scalars import parse_object
 from tests.logs.reading import ORIGIN
 
 COLUMNS = {"a": ("a",), "b": ("b", "c"), "d": ("b", "d", "0"), "e": ("e",)}

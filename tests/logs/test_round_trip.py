@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from m2cli.logs.formats.apache import compile_apache
 from m2cli.logs.formats.nginx import compile_nginx
+from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.parse import Place, parse_block
 from m2cli.logs.parsers.explain import take_apart
 from m2cli.logs.parsers.fast import split_fast
@@ -71,6 +72,11 @@ def as_utc(value: object) -> datetime:
 
 def assert_both_parsers_agree(lines: list[str], log_format: LogFormat) -> None:
     frame = frame_of(lines)
+    for each in (log_format, log_format.with_options(FieldRule(keep=("all",)))):
+        assert_the_parsers_of_one_agree(frame, each)
+
+
+def assert_the_parsers_of_one_agree(frame: pl.DataFrame, log_format: LogFormat) -> None:
     taken, declined = split_fast(frame, log_format)
     assert len(taken) + len(declined) == len(frame)
     took = frame.join(taken, on="position_in_source", how="semi", maintain_order="left")

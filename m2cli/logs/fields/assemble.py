@@ -26,7 +26,7 @@ NOT_UTF8 = "not UTF-8"
 ADDRESSES = ("client_ip", "remote_ip", "remote_host", "peer_ip", "peer_host", "proxy_protocol_ip")
 # nginx' userid module: what the browser sent; or at a first hit, what it was given.
 UIDS = ("uid_got", "uid_set")
-_HTTPS_PORT, _HTTP_PORT = r"^(https://[^/?#]+):443(/|\?|#|$)", r"^(http://[^/?#]+):80(/|\?|#|$)"
+_USUAL_PORT = r"^(?:(https://[^/?#]+):443|(http://[^/?#]+):80)(/|\?|#|$)"
 _OF_EVENT = frozenset(
     {
         "request",
@@ -103,8 +103,7 @@ def _split_requests(parts: pl.DataFrame, log_format: LogFormat) -> pl.DataFrame:
     if request is not None:
         split = split_request(parts.select(request.alias("request")))
         if log_format.has_absolute_urls:
-            url = pl.col("url").str.replace(_HTTPS_PORT, "${1}${2}").str.replace(_HTTP_PORT, "${1}${2}")
-            split = split.with_columns(url)
+            split = split.with_columns(pl.col("url").str.replace(_USUAL_PORT, "${1}${2}${3}"))
         parts = parts.hstack(split.select("method", "url", "protocol").rename(_REQUEST_NAMES))
     protocol = _first(log_format, "protocol")
     unusual = None if protocol is None else pl.when(~protocol.is_in(USUAL_PROTOCOLS)).then(protocol)
@@ -142,6 +141,13 @@ def list_kept(log_format: LogFormat) -> list[str]:
     ]
     meanings = dict.fromkeys(each.meaning for each in log_format.fields)
     return [name for name in meanings if name not in {*_OF_EVENT, *_ALWAYS, *used, _FURTHER}]
+
+
+def list_meanings(log_format: LogFormat) -> set[str]:
+    """The standard names of what `assemble_events` looks at, beside the time and what options take out of fields."""
+    kept = log_format.options.keep
+    of_event = {*_OF_EVENT, *_ALWAYS, *ADDRESSES, *UIDS, "bytes_sent", "original_path", "final_path"}
+    return of_event | set(list_kept(log_format) if ALL in kept else kept)
 
 
 def _name_attributes(log_format: LogFormat, extracts: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:

@@ -23,6 +23,15 @@ def list_extracts(log_format: LogFormat) -> dict[str, pl.Expr]:
     return cookies | queries
 
 
+def list_sources(log_format: LogFormat) -> list[Field]:
+    """The fields that the options of `log_format` take something out of, beside the URL."""
+    options = log_format.options
+    found = [each for name in options.cookies.values() for each in _of_cookie(log_format, name)]
+    found += log_format.find("cookie", "response_set_cookie") if options.cookies else []
+    found += [each for name in options.queries.values() for each in log_format.find(f"query_{name}")]
+    return found + (log_format.find(options.client.field) if options.client else [])
+
+
 def check_extracts(log_format: LogFormat) -> None:
     """Raise `UsageError` where a cookie or a parameter is asked for and the format has no field that may hold it."""
     options = log_format.options

@@ -29,6 +29,8 @@ _UNITS = {"epoch_us": 0, "epoch_ms": 3, "epoch": 6}
 ANY = "any"
 """A time of whatever shape, as JSON has it: ISO 8601, as Apache writes it, or a number since 1970."""
 _OF_CLOCK = frozenset({"clock", "rest", "fraction", "hour", "hour12", "half", "minute", "second"})
+_REST = r"(?:[.,][0-9]{1,9})? ?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+_ENDS_WITH_ZONE = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -125,21 +127,34 @@ def _parse_any(text: pl.Series, zone: str) -> pl.Series:
     found = [_parse_numbers(frame.select(pl.when(is_number).then("text").alias("text")))] if is_number.any() else []
     if found and is_number.all():
         return found[0]
-    rest = pl.col("text").str
-    parts = frame.select(
-        rest.extract(rf"^({DAY})[T ]", 1).alias("day"),
-        rest.extract(rf"^\[?({DATE}):", 1).alias("date"),
-        rest.extract(rf"[T :]({CLOCK})(?:[.,+Z \]-]|$)", 1).alias("clock"),
-        rest.extract(r":[0-9]{2}((?:[.,][0-9]{1,9})? ?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)\]?$", 1).alias("rest"),
-    )
+    parts = _cut_shape(frame["text"]) if not is_number.any() else None
+    if parts is None:
+        rest = pl.col("text").str
+        parts = frame.select(
+            rest.extract(rf"^({DAY})[T ]", 1).alias("day"),
+            rest.extract(rf"^\[?({DATE}):", 1).alias("date"),
+            rest.extract(rf"[T :]({CLOCK})(?:[.,+Z \]-]|$)", 1).alias("clock"),
+            rest.extract(r":[0-9]{2}((?:[.,][0-9]{1,9})? ?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)\]?$", 1).alias("rest"),
+        )
     for name in ("day", "date"):
-        if parts[name].null_count() < len(parts):
+        if name in parts.columns and parts[name].null_count() < len(parts):
             plan = TimePlan({name: name, "clock": "clock", "rest": "rest"})
             found.append(_parse_elements(parts, plan, zone))
     if not found:
         return pl.Series([None], dtype=TIME).new_from_index(0, len(text))
     named = pl.DataFrame([times.alias(f"times {number}") for number, times in enumerate(found)])
     return named.select(pl.coalesce(pl.all())).to_series()
+
+
+def _cut_shape(text: pl.Series) -> pl.DataFrame | None:
+    """`text` cut at the places of the one shape that all have; None if there is no such: a fifth of the time."""
+    for name, day, shape in (("day", 10, rf"{DAY}[T ]"), ("date", 11, rf"{DATE}:")):
+        if text.str.contains(f"^{shape}{CLOCK}{_REST}$").all() and not text.has_nulls():
+            cut = text.str
+            return pl.DataFrame(
+                [cut.head(day).alias(name), cut.slice(day + 1, 8).alias("clock"), cut.slice(day + 9).alias("rest")]
+            )
+    return None
 
 
 def _parse_numbers(frame: pl.DataFrame) -> pl.Series:
@@ -165,9 +180,8 @@ def _parse_elements(frame: pl.DataFrame, plan: TimePlan, zone: str) -> pl.Series
     texts = {element: frame.get_column(column) for element, column in plan.of_day.items()}
     micros = pl.Series([0], dtype=pl.Duration("us")).new_from_index(0, len(frame))
     if "rest" in elements:
-        rest = frame.get_column(elements["rest"])
-        texts["zone"] = rest.str.extract(r"(Z|[+-][0-9]{2}:?[0-9]{2})$", 1)
-        micros += _parse_fraction(rest.str.extract(r"^[.,]([0-9]+)", 1))
+        texts["zone"], fraction = _split_rest(frame.get_column(elements["rest"]))
+        micros = micros if fraction is None else micros + _parse_fraction(fraction)
     if "fraction" in elements:
         micros += _parse_fraction(frame.get_column(elements["fraction"]))
     days = _spread_days(pl.DataFrame(texts))
@@ -181,6 +195,19 @@ def _parse_elements(frame: pl.DataFrame, plan: TimePlan, zone: str) -> pl.Series
         )
         .otherwise((pl.col("midnight") + clock - pl.duration(minutes="offset")).dt.replace_time_zone("UTC"))
     ).to_series()
+
+
+def _split_rest(rest: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """The zone, and the digits of the fraction of a second, None where no time has one; most logs have one zone."""
+    zone = _ENDS_WITH_ZONE.search(rest[0] or "")
+    if zone and rest.str.ends_with(zone[0]).all():
+        zones = pl.Series([zone[0]]).new_from_index(0, len(rest))
+        before = rest.str.head(-len(zone[0]))
+        if (before == "").all():
+            return zones, None
+        if before.str.contains("^[.,][0-9]+$").all():
+            return zones, before.str.slice(1)
+    return rest.str.extract(r"(Z|[+-][0-9]{2}:?[0-9]{2})$", 1), rest.str.extract(r"^[.,]([0-9]+)", 1)
 
 
 def _parse_fraction(digits: pl.Series) -> pl.Series:

@@ -119,6 +119,8 @@ ISO_TIME = Kind(
     "time",
     rf"(?P<{{name}}_day>{DAY})[T ](?P<{{name}}_clock>{CLOCK})"
     r"(?P<{name}_rest>(?:[.,][0-9]{1,9})?(?: ?(?:Z|[+-][0-9]{2}:?[0-9]{2}))?)",
+    rf"(?P<{{name}}_day>{DAY})T(?P<{{name}}_clock>{CLOCK})"
+    r"(?P<{name}_rest>(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)",
     faults=((rf"{DAY}[T ]{CLOCK}", "the {label} is not like 2015-05-17T10:05:03Z"),),
     groups=("day", "clock", "rest"),
 )

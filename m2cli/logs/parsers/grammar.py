@@ -10,6 +10,7 @@ import polars as pl
 
 from m2cli.logs.blocks import TOO_LONG
 from m2cli.logs.fields.escapes import decode_columns
+from m2cli.logs.fields.used import name_used
 from m2cli.logs.formats.kinds import Escape
 from m2cli.logs.formats.model import has_shifting_user
 from m2cli.logs.formats.patterns import escape_pattern
@@ -28,6 +29,7 @@ _ANY_INSIDE = r'(?:[^"\\]|\\.)*'
 # What a field is not likely to hold where it stands behind one: it ends there.
 _DELIMITERS = frozenset("|\t;,]")
 _WHOLE = "whole_line"
+_GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
 @cache
@@ -45,6 +47,21 @@ def find_anchor(log_format: LogFormat) -> str:
     """A column that is never null where a line follows the grammar."""
     sure = (each.columns[0] for each in log_format.fields if each.columns and not each.is_optional)
     return next(sure, _WHOLE)
+
+
+def keep_groups(pattern: str, used: frozenset[str]) -> str:
+    """`pattern` in which only what is `used` is a group: each takes its time."""
+    return _GROUP.sub(lambda found: found[0] if found[1] in used else "(?:", pattern)
+
+
+@cache
+def _used_pattern(log_format: LogFormat) -> tuple[str, str]:
+    """The pattern of a whole line, with a group for each column that events are made of; and one that is never null."""
+    used = name_used(log_format)
+    sure = (each.columns[0] for each in log_format.fields if each.columns and not each.is_optional)
+    anchor = next((name for name in sure if name in used), _WHOLE)
+    pattern = keep_groups(line_pattern(log_format), used).removeprefix("(?s)^").removesuffix("$")
+    return (f"(?s)^{pattern}$" if anchor != _WHOLE else f"(?s)^(?P<{_WHOLE}>{pattern})$"), anchor
 
 
 def separator_pattern(log_format: LogFormat, text: str) -> str:
@@ -143,12 +160,14 @@ def match_exact(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`lines` that follow the grammar, split as `split_exact` says, and the others as they are.
 
-    `with_shifted`: also lines that follow it only because the user may hold spaces.
+    Of the columns those that events are made of. `with_shifted`: also lines that follow it only because the user may
+    hold spaces.
     """
-    split = lines.with_columns(pl.col("line").str.extract_groups(line_pattern(log_format)).alias("_parts"))
+    pattern, anchor = _used_pattern(log_format)
+    split = lines.with_columns(pl.col("line").str.extract_groups(pattern).alias("_parts"))
     split = split.unnest("_parts")
     is_line = split.select(
-        pl.col(find_anchor(log_format)).is_not_null() & (pl.lit(value=with_shifted) | ~is_shifted(log_format))
+        pl.col(anchor).is_not_null() & (pl.lit(value=with_shifted) | ~is_shifted(log_format))
     ).to_series()
     good = split.filter(is_line).drop("line", "line_number", _WHOLE, strict=False)
     return decode_columns(good, log_format.fields, "is_odd_text"), lines.filter(~is_line)

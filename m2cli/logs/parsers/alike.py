@@ -1,0 +1,198 @@
+"""The fast parser of JSON lines: objects that are like most of a block, of which only what is asked for is read.
+
+What a sample of the lines holds settles of which kind each value is taken to be. A line with another is left over; from
+those that are, the next sample is taken, and what is like nothing else is for the exact parser.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import polars as pl
+
+from m2cli.logs.parsers.scalars import read_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Paths = tuple[tuple[str, ...], ...]
+
+_SAMPLE_COUNT = 64
+_ROUNDS = 4
+_NOTHING, _TEXT, _RAW, _LIST, _OBJECT = "nothing", "text", "raw", "list", "object"
+_NUMBER, _PLAIN_TEXT = "^-?[0-9]+(?:[.][0-9]+)?$", r'^"[^"\\]*"$'
+_NULL = msgspec.Raw(b"null")
+
+
+class _Shape(NamedTuple):
+    """What a value is taken to be; of an object each key that is asked for, of a list what its first item is."""
+
+    kind: str
+    inner: tuple[tuple[str, _Shape], ...] = ()
+
+
+class _Reader(NamedTuple):
+    """Makes a record of a line, and of many records the column of each path."""
+
+    decode: Callable[[str], Any]
+    columns: tuple[Callable[[Sequence[Any]], pl.Series], ...]
+
+
+def split_alike(lines: pl.DataFrame, columns: Mapping[str, tuple[str, ...]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Those of `lines` that are like many others, as `objects.split_objects` says, and those left over."""
+    paths = tuple(columns.values())
+    taken: list[pl.DataFrame] = []
+    for _ in range(_ROUNDS if _can_be_read(paths) else 0):
+        if lines.is_empty():
+            break
+        rows, is_like = _read_alike(lines, _read_sample(lines, paths), columns)
+        if not is_like.any():
+            break
+        taken.append(rows)
+        lines = lines.filter(~is_like)
+    if len(taken) == 1:
+        return taken[0], lines
+    nothing = [pl.lit(None, pl.String).alias(name) for name in columns]
+    none = lines.clear().select("position_in_source", "is_odd_text", *nothing)
+    return pl.concat([none, *taken]).sort("position_in_source"), lines
+
+
+def _can_be_read(paths: Paths) -> bool:
+    """Whether records can have these paths: a list has its first item at the end of a path, no path goes on in another.
+
+    Nobody's log is otherwise.
+    """
+    ordered = sorted(paths)
+    has_parts = any(other[: len(one)] == one for one, other in pairwise(ordered))
+    is_plain = all("0" not in path[:-1] and not set('"\\') & set("".join(path)) for path in paths)
+    return is_plain and not has_parts and all(key.isprintable() for path in paths for key in path)
+
+
+def _read_sample(lines: pl.DataFrame, paths: Paths) -> _Shape:
+    documents = []
+    for line in lines.get_column("line").gather_every(max(1, len(lines) // _SAMPLE_COUNT)):
+        try:
+            documents.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue  # it is a line as well that is like no other
+    return _find_shape(documents, paths)
+
+
+def _find_shape(values: list[Any], paths: Paths) -> _Shape:
+    values = [value for value in values if value is not None]
+    if not values:
+        return _Shape(_NOTHING)
+    if paths == ((),):
+        return _Shape(_TEXT if all(isinstance(value, str) for value in values) else _RAW)
+    lists = [value for value in values if isinstance(value, list)]
+    if paths == (("0",),) and lists:
+        return _Shape(_LIST, (("0", _find_shape([item for value in lists for item in value], ((),))),))
+    if paths == (("0",),) and not any(isinstance(value, dict) for value in values):
+        return _find_shape(values, ((),))  # where a list is expected, one value is as good
+    objects = [value for value in values if isinstance(value, dict)]
+    keys = dict.fromkeys(path[0] for path in paths)
+    return _Shape(
+        _OBJECT,
+        tuple(
+            (key, _find_shape([each.get(key) for each in objects], tuple(path[1:] for path in paths if path[0] == key)))
+            for key in keys
+        ),
+    )
+
+
+def _read_alike(
+    lines: pl.DataFrame, shape: _Shape, columns: Mapping[str, tuple[str, ...]]
+) -> tuple[pl.DataFrame, pl.Series]:
+    """The rows of those of `lines` that have `shape`, and which these are."""
+    if shape.kind != _OBJECT:
+        return lines.clear(), pl.Series([False]).new_from_index(0, len(lines))
+    reader = _make_reader(shape, tuple(columns.values()))
+    records, unlike = _decode_all(reader.decode, lines.get_column("line"))
+    is_like = pl.Series([True]).new_from_index(0, len(lines))
+    if unlike:
+        is_like[unlike] = False
+    rows = (lines.filter(is_like) if unlike else lines).select("position_in_source", "is_odd_text")
+    series = [make(records).alias(name) for name, make in zip(columns, reader.columns, strict=True)]
+    return rows.with_columns(series), is_like
+
+
+def _decode_all(decode: Callable[[str], Any], lines: pl.Series) -> tuple[list[Any], list[int]]:
+    """The records of `lines`, and the numbers of those lines that are none."""
+    records: list[Any] = []
+    unlike: list[int] = []
+    texts = iter(lines.to_list())
+    while True:
+        try:  # a line that raises is gone, and the records before it are there: a third less than a line at a time
+            records.extend(map(decode, texts))
+        except (msgspec.MsgspecError, RecursionError):
+            unlike.append(len(records) + len(unlike))
+        else:
+            return records, unlike
+
+
+@lru_cache(maxsize=256)
+def _make_reader(shape: _Shape, paths: Paths) -> _Reader:
+    record, _ = _make_type(shape)
+    return _Reader(msgspec.json.Decoder(record).decode, tuple(_make_column(shape, path) for path in paths))
+
+
+def _make_type(shape: _Shape) -> tuple[Any, Any]:
+    """The type of values of `shape`, and what stands for one that is missing."""
+    if shape.kind == _OBJECT:
+        fields = [(f"f{number}", *_make_type(inner)) for number, (_, inner) in enumerate(shape.inner)]
+        keys = {f"f{number}": key for number, (key, _) in enumerate(shape.inner)}
+        record = msgspec.defstruct("Record", fields, rename=keys, frozen=True, gc=False)
+        return record, record()
+    if shape.kind == _LIST:
+        item, _ = _make_type(shape.inner[0][1])
+        return list[item] | None, None  # type: ignore[valid-type]  # made as the lines need it
+    return {_NOTHING: (None, None), _TEXT: (str | None, None), _RAW: (msgspec.Raw, _NULL)}[shape.kind]
+
+
+def _make_column(shape: _Shape, path: tuple[str, ...]) -> Callable[[Sequence[Any]], pl.Series]:
+    """What makes the column of `path` of many records of `shape`."""
+    names: list[str] = []
+    for key in path:
+        if shape.kind == _OBJECT:
+            number = [name for name, _ in shape.inner].index(key)
+            names.append(f"f{number}")
+            shape = shape.inner[number][1]
+    if shape.kind == _NOTHING:
+        return lambda records: pl.Series([None], dtype=pl.String).new_from_index(0, len(records))
+    find = attrgetter(".".join(names))
+    if shape.kind == _LIST:
+        is_raw = shape.inner[0][1].kind == _RAW
+        return lambda records: _first_items(list(map(find, records)), is_raw=is_raw)
+    if shape.kind == _RAW:
+        return lambda records: _read_raw(list(map(find, records)))
+    return lambda records: pl.Series(list(map(find, records)), dtype=pl.String)
+
+
+def _first_items(lists: list[Any], *, is_raw: bool) -> pl.Series:
+    if is_raw:
+        return _read_raw([items[0] if items else _NULL for items in lists])
+    return pl.Series([items[0] if items else None for items in lists], dtype=pl.String)
+
+
+def _read_raw(values: list[msgspec.Raw]) -> pl.Series:
+    """What pieces of JSON say: numbers as they are written, texts without their quotes; null for what is no text."""
+    # No line has the end of a line in it.
+    raw = pl.Series("raw", b"\n".join(values).decode().split("\n") if values else [], dtype=pl.String)
+    if raw.str.contains(_NUMBER).all():
+        return raw
+    value = pl.col("raw")
+    frame = raw.to_frame().with_columns(
+        pl.when(value.str.contains(_NUMBER))
+        .then(value)
+        .when(value.str.contains(_PLAIN_TEXT))
+        .then(value.str.slice(1).str.head(-1))
+        .alias("text")
+    )
+    others = frame.filter(pl.col("text").is_null())["raw"].unique()
+    read = pl.Series([read_scalar(text) for text in others], dtype=pl.String)
+    return frame.select(pl.coalesce("text", value.replace_strict(others, read, default=None))).to_series()
