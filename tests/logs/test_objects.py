@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from m2cli.errors import UnknownNameError, UsageError
 from m2cli.logs.formats import find_format
+from m2cli.logs.formats.options import FieldRule
 from m2cli.logs.parse import Place, parse_block
+from m2cli.logs.parsers import alike
 from m2cli.logs.parsers.explain import take_lines_apart
-from m2cli.logs.parsers.objects import split_objects
+from m2cli.logs.parsers.objects import name_paths, split_objects
 from m2cli.logs.parsers.scalars import parse_object
+from tests.logs.lines_of_formats import LINES
 from tests.logs.reading import ORIGIN
 
 COLUMNS = {"a": ("a",), "b": ("b", "c"), "d": ("b", "d", "0"), "e": ("e",)}
@@ -56,10 +59,15 @@ def frame_of(texts: list[str]) -> pl.DataFrame:
     )
 
 
-@given(st.lists(lines | broken | st.text(max_size=8), max_size=5))
-def test_lines_together_are_what_each_is_alone(texts: list[str]) -> None:
+@given(
+    st.lists(lines | broken | st.text(max_size=8), max_size=7), st.sampled_from([1, 2, 2048]), st.sampled_from([1, 64])
+)
+def test_lines_together_are_what_each_is_alone(texts: list[str], slab: int, sample_count: int) -> None:
     frame = frame_of(texts)
-    together, bad = split_objects(frame, COLUMNS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alike, "_SLAB", slab)
+        patch.setattr(alike, "_SAMPLE_COUNT", sample_count)
+        together, bad = split_objects(frame, COLUMNS)
     assert len(together) + len(bad) == len(frame)
     alone = [_walk(parse_object(line)) for line in frame["line"]]
     assert together.select(COLUMNS.keys()).rows() == [row for row in alone if row is not None]
@@ -83,13 +91,36 @@ def _at(value: object, path: tuple[str, ...]) -> object:
     return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 
-def test_numbers_that_end_in_zeros_are_read_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """nginx' `$request_time` ends in one in a tenth of all lines, and one by one takes ten times as long."""
-    texts = ['{"a":0.000,"e":"0.000"}', '{"a":1772400000.100,"e":-1.50}', '{"a":-0.0,"e":20}']
-    exact = [_walk(parse_object(text)) for text in texts]
+NUMBERS = ["0.000", "1772400000.100", "-0", "-0.0", "20", "12345678901234567890", "0.1234567890123456789", "-1.50"]
+
+
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_a_number_is_read_as_it_is_written(is_exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = frame_of([f'{{"a":{number},"e":"{number}"}}' for number in NUMBERS])
+    monkeypatch.setattr("m2cli.logs.parsers.alike._ROUNDS", 0 if is_exact else 4)
+    if not is_exact:
+        monkeypatch.setattr("m2cli.logs.parsers.objects.parse_object", None)
+    good, _ = split_objects(frame, COLUMNS)
+    assert good["a"].to_list() == good["e"].to_list() == NUMBERS
+
+
+@pytest.mark.parametrize("rounds", [0, 4], ids=["one by one", "all at once"])
+def test_a_number_with_an_exponent_is_written_out_and_the_last_of_equal_keys_counts(
+    rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("m2cli.logs.parsers.alike._ROUNDS", rounds)
+    good, _ = split_objects(frame_of(['{"a":5e-05,"e":1.5E3}', '{"a":1,"a":2}', '{"a":[1],"e":true}']), COLUMNS)
+    assert good.select("a", "e").rows() == [("0.00005", "1500"), ("2", None), (None, "true")]
+
+
+@pytest.mark.parametrize("name", ["caddy", "traefik_json", "json"])
+def test_lines_of_the_formats_that_m2_knows_are_read_all_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one takes three times as long, so no kind of line that is common may end there."""
+    lines = [line.decode() for line in LINES[name].splitlines() if b"\\x" not in line]
     monkeypatch.setattr("m2cli.logs.parsers.objects.parse_object", None)
-    good, _ = split_objects(frame_of(texts), COLUMNS)
-    assert good.select(COLUMNS.keys()).rows() == exact
+    log_format = find_format(name).with_options(FieldRule(keep=("all",)))
+    good, bad = split_objects(frame_of(lines * 50), name_paths(log_format))
+    assert (len(good), len(bad)) == (len(lines) * 50, 0)
 
 
 def test_two_halves_of_an_object_are_not_one() -> None:

@@ -18,12 +18,15 @@ import polars as pl
 from m2cli.logs.parsers.scalars import read_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Paths = tuple[tuple[str, ...], ...]
 
 _SAMPLE_COUNT = 64
 _ROUNDS = 4
+_SLAB = (
+    2048  # records at a time: so many are at hand when their columns are made, and they are gone before there are more
+)
 _NOTHING, _TEXT, _RAW, _LIST, _OBJECT = "nothing", "text", "raw", "list", "object"
 _NUMBER, _PLAIN_TEXT = "^-?[0-9]+(?:[.][0-9]+)?$", r'^"[^"\\]*"$'
 _NULL = msgspec.Raw(b"null")
@@ -36,11 +39,18 @@ class _Shape(NamedTuple):
     inner: tuple[tuple[str, _Shape], ...] = ()
 
 
+class _Column(NamedTuple):
+    """Makes of many records what is at one path, None if nothing is; `is_raw`: as the pieces of JSON that they are."""
+
+    read: Callable[[Sequence[Any]], pl.Series] | None
+    is_raw: bool
+
+
 class _Reader(NamedTuple):
     """Makes a record of a line, and of many records the column of each path."""
 
     decode: Callable[[str], Any]
-    columns: tuple[Callable[[Sequence[Any]], pl.Series], ...]
+    columns: tuple[_Column, ...]
 
 
 def split_alike(lines: pl.DataFrame, columns: Mapping[str, tuple[str, ...]]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -67,7 +77,7 @@ def _can_be_read(paths: Paths) -> bool:
 
     Nobody's log is otherwise.
     """
-    ordered = sorted(paths)
+    ordered = sorted(set(paths))
     has_parts = any(other[: len(one)] == one for one, other in pairwise(ordered))
     is_plain = all("0" not in path[:-1] and not set('"\\') & set("".join(path)) for path in paths)
     return is_plain and not has_parts and all(key.isprintable() for path in paths for key in path)
@@ -95,14 +105,11 @@ def _find_shape(values: list[Any], paths: Paths) -> _Shape:
     if paths == (("0",),) and not any(isinstance(value, dict) for value in values):
         return _find_shape(values, ((),))  # where a list is expected, one value is as good
     objects = [value for value in values if isinstance(value, dict)]
-    keys = dict.fromkeys(path[0] for path in paths)
-    return _Shape(
-        _OBJECT,
-        tuple(
-            (key, _find_shape([each.get(key) for each in objects], tuple(path[1:] for path in paths if path[0] == key)))
-            for key in keys
-        ),
-    )
+    below: dict[str, dict[tuple[str, ...], None]] = {}
+    for key, *path in paths:
+        below.setdefault(key, {})[tuple(path)] = None
+    inner = ((key, _find_shape([each.get(key) for each in objects], tuple(rest))) for key, rest in below.items())
+    return _Shape(_OBJECT, tuple(inner))
 
 
 def _read_alike(
@@ -112,20 +119,36 @@ def _read_alike(
     if shape.kind != _OBJECT:
         return lines.clear(), pl.Series([False]).new_from_index(0, len(lines))
     reader = _make_reader(shape, tuple(columns.values()))
-    records, unlike = _decode_all(reader.decode, lines.get_column("line"))
+    pieces: list[list[pl.Series]] = [[] for _ in columns]
+    unlike: list[int] = []
+    texts = lines.get_column("line")
+    for start in range(0, len(texts), _SLAB):
+        records, others = _decode_all(reader.decode, texts[start : start + _SLAB].to_list())
+        unlike += [start + other for other in others]
+        for of_column, column in zip(pieces, reader.columns, strict=True):
+            if column.read:
+                of_column.append(column.read(records))
     is_like = pl.Series([True]).new_from_index(0, len(lines))
     if unlike:
         is_like[unlike] = False
     rows = (lines.filter(is_like) if unlike else lines).select("position_in_source", "is_odd_text")
-    series = [make(records).alias(name) for name, make in zip(columns, reader.columns, strict=True)]
+    series = [
+        _join(of_column, is_raw=column.is_raw).alias(name) if of_column else pl.lit(None, pl.String).alias(name)
+        for name, of_column, column in zip(columns, pieces, reader.columns, strict=True)
+    ]
     return rows.with_columns(series), is_like
 
 
-def _decode_all(decode: Callable[[str], Any], lines: pl.Series) -> tuple[list[Any], list[int]]:
+def _join(pieces: list[pl.Series], *, is_raw: bool) -> pl.Series:
+    values = pl.concat(pieces, rechunk=True)
+    return _read_raw(values) if is_raw else values
+
+
+def _decode_all(decode: Callable[[str], Any], lines: list[str]) -> tuple[list[Any], list[int]]:
     """The records of `lines`, and the numbers of those lines that are none."""
     records: list[Any] = []
     unlike: list[int] = []
-    texts = iter(lines.to_list())
+    texts = iter(lines)
     while True:
         try:  # a line that raises is gone, and the records before it are there: a third less than a line at a time
             records.extend(map(decode, texts))
@@ -154,8 +177,8 @@ def _make_type(shape: _Shape) -> tuple[Any, Any]:
     return {_NOTHING: (None, None), _TEXT: (str | None, None), _RAW: (msgspec.Raw, _NULL)}[shape.kind]
 
 
-def _make_column(shape: _Shape, path: tuple[str, ...]) -> Callable[[Sequence[Any]], pl.Series]:
-    """What makes the column of `path` of many records of `shape`."""
+def _make_column(shape: _Shape, path: tuple[str, ...]) -> _Column:
+    """How the column of `path` is made of records of `shape`."""
     names: list[str] = []
     for key in path:
         if shape.kind == _OBJECT:
@@ -163,35 +186,43 @@ def _make_column(shape: _Shape, path: tuple[str, ...]) -> Callable[[Sequence[Any
             names.append(f"f{number}")
             shape = shape.inner[number][1]
     if shape.kind == _NOTHING:
-        return lambda records: pl.Series([None], dtype=pl.String).new_from_index(0, len(records))
+        return _Column(None, is_raw=False)
     find = attrgetter(".".join(names))
-    if shape.kind == _LIST:
-        is_raw = shape.inner[0][1].kind == _RAW
-        return lambda records: _first_items(list(map(find, records)), is_raw=is_raw)
-    if shape.kind == _RAW:
-        return lambda records: _read_raw(list(map(find, records)))
-    return lambda records: pl.Series(list(map(find, records)), dtype=pl.String)
+    item = shape.inner[0][1] if shape.kind == _LIST else shape
+    make = _list_raw if item.kind == _RAW else _list_texts
+    if shape.kind != _LIST:
+        return _Column(lambda records: make(map(find, records)), is_raw=item.kind == _RAW)
+    none: Any = _NULL if item.kind == _RAW else None
+    return _Column(
+        lambda records: make(items[0] if items else none for items in map(find, records)), is_raw=item.kind == _RAW
+    )
 
 
-def _first_items(lists: list[Any], *, is_raw: bool) -> pl.Series:
-    if is_raw:
-        return _read_raw([items[0] if items else _NULL for items in lists])
-    return pl.Series([items[0] if items else None for items in lists], dtype=pl.String)
+def _list_texts(values: Iterable[str | None]) -> pl.Series:
+    return pl.Series(list(values), dtype=pl.String)
 
 
-def _read_raw(values: list[msgspec.Raw]) -> pl.Series:
+def _list_raw(values: Iterable[msgspec.Raw]) -> pl.Series:
+    # Each is a piece of a line, so there is no end of a line in it; none is empty.
+    text = b"\n".join(values).decode()
+    return pl.Series(text.split("\n") if text else [], dtype=pl.String)
+
+
+def _read_raw(raw: pl.Series) -> pl.Series:
     """What pieces of JSON say: numbers as they are written, texts without their quotes; null for what is no text."""
-    # No line has the end of a line in it.
-    raw = pl.Series("raw", b"\n".join(values).decode().split("\n") if values else [], dtype=pl.String)
     if raw.str.contains(_NUMBER).all():
         return raw
     value = pl.col("raw")
-    frame = raw.to_frame().with_columns(
-        pl.when(value.str.contains(_NUMBER))
-        .then(value)
-        .when(value.str.contains(_PLAIN_TEXT))
-        .then(value.str.slice(1).str.head(-1))
-        .alias("text")
+    frame = (
+        raw.alias("raw")
+        .to_frame()
+        .with_columns(
+            pl.when(value.str.contains(_NUMBER))
+            .then(value)
+            .when(value.str.contains(_PLAIN_TEXT))
+            .then(value.str.slice(1).str.head(-1))
+            .alias("text")
+        )
     )
     others = frame.filter(pl.col("text").is_null())["raw"].unique()
     read = pl.Series([read_scalar(text) for text in others], dtype=pl.String)
