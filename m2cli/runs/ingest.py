@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from m2cli.settings import RejectLimit
 
 
+_OF_FILES = (".ndjson", ".jsonl", ".json", ".csv", ".tsv")
+
+
 @dataclass(frozen=True, kw_only=True)
 class IngestRule:
     """Everything that decides what `m2 ingest access-log` makes of its logs."""
@@ -98,5 +101,8 @@ def _write(frame: pl.DataFrame, folder: Path, number: int) -> None:
 def _refuse(target: Path) -> None:
     if target.is_file():
         raise UsageError(f"`{target}` is a file; name a folder, or - for NDJSON on stdout")
+    if target.suffix in _OF_FILES and not target.exists():
+        hint = f"`-o - > {target}` makes a file of NDJSON"
+        raise UsageError(f"`{target}` is called like a file, and `-o` makes a folder of Parquet; {hint}")
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"`{target}` is not empty; name another folder")

@@ -25,7 +25,7 @@ _QUERY_START = re.compile(r"[?#;&=]")
 _MATRIX_END = re.compile(r"[/?]")
 _QUERY_END = re.compile(
     r"""[&\#\r\n]
-    | [;\s](?=[\w.\[\]-]+=)        # the next pair
+    | (?:;\s?|\s)(?=[\w.\[\]-]+=)  # the next pair, of a query or of cookies
     | \s(?=HTTP/[0-9])             # the end of a request line
     | (?<!\\)["'](?=[\s,;}\]>]|$)  # the end of a quoted text, and no apostrophe
     """,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
 import pytest
 
 from m2cli.logs.formats import find_format
 from m2cli.logs.parsers.detect import detect_format, is_json_log
-from m2cli.logs.read import LogRule
+from m2cli.logs.read import LogRule, open_access_log
 from tests.logs.lines_of_formats import LINES
-from tests.logs.reading import shared
+from tests.logs.reading import PLANNED, shared
 
 # What cannot be told from another that comes first, and is read as it is.
 SAME = {"nginx": "combined"}
@@ -60,6 +61,23 @@ def test_text_and_json_in_one_log_are_both_told() -> None:
     for data in (LINES["common"] * 9 + LINES["caddy"] * 2, LINES["common"] + LINES["caddy"] * 9):
         log_format = detect_format(data).log_format
         assert {log_format.name, *(each.name for each in log_format.others)} == {"common", "caddy"}
+
+
+@pytest.mark.parametrize("other", ["combined", "caddy"])
+def test_lines_of_another_format_in_a_log_that_names_its_columns_are_told(other: str) -> None:
+    for data in (LINES["w3c"] * 3 + LINES[other] * 9, LINES[other] * 9 + LINES["w3c"] * 3):
+        detection = detect_format(data)
+        assert [each.name for each in (detection.log_format, *detection.log_format.others)] == ["w3c", other]
+        log = open_access_log(BytesIO(data), LogRule(format="auto"), arrival_time=PLANNED)
+        (intake,) = log.read()
+        assert len(intake.events) == detection.fitting_count
+        assert dict(intake.format_counts) == {"w3c": 9, other: detection.fitting_count - 9}
+
+
+def test_of_a_log_that_names_its_columns_as_many_lines_are_looked_at_as_of_others() -> None:
+    lines = LINES["cloudfront"].splitlines(keepends=True)
+    data = b"".join((*lines[:2], *([lines[2]] * 500)))
+    assert detect_format(data).describe() == "cloudfront, as all of the first 200 lines are"
 
 
 def test_a_log_of_one_format_is_not_called_after_a_log_of_several() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from m2cli.logs.fields.requests import ASSETS
+from tests.logs.lines_of_formats import ALB
 from tests.logs.reading import read_event
 
 LINE = b'10.0.0.1 - - [17/May/2015:10:05:03 +0000] "%s" %s 512 "-" "x"'
@@ -91,3 +92,19 @@ ASSET_URLS = {
 @pytest.mark.parametrize(("url", "event_type"), ASSET_URLS.values(), ids=ASSET_URLS.keys())
 def test_an_asset_is_told_by_the_extension_of_the_path(url: str, event_type: str) -> None:
     assert ask(f"GET {url} HTTP/1.1")["event_type"] == event_type
+
+
+@pytest.mark.parametrize(
+    ("request_line", "url"),
+    [
+        ("- http://host:80- -", None),
+        ("- https://shop.example:443- ", None),
+        ("- https://host:443-", None),
+        ("- http://host:80/a -", "- http://host:80/a -"),
+    ],
+)
+def test_a_request_that_a_load_balancer_could_not_read_asked_for_nothing(request_line: str, url: str | None) -> None:
+    """docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html, field `request`."""
+    line = ALB.splitlines()[1].replace(b"- https://shop.example:443- ", request_line.encode())
+    event = read_event(line, "alb")
+    assert (event["method"], event["url"], event["status"]) == (None, url, 460)

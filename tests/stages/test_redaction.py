@@ -117,6 +117,8 @@ REDACTED_TEXTS = {
     "an object of JSON": ('{"auth":{"user":["a"]},"q":1}', '{"auth":[redacted],"q":1}'),
     "a header": ("Authorization: Bearer abc.def", "Authorization: [redacted]"),
     "pairs with blanks": ("level=info token=abc user=ann", "level=info token=[redacted] user=ann"),
+    "cookies": ("sid=abc; password=tulip; theme=dark", "sid=[redacted]; password=[redacted]; theme=dark"),
+    "a cookie that is set": ("token=x; Path=/; Secure", "token=[redacted]; Path=/; Secure"),
     "a card number in a path": ("GET /card/4111111111111111/", "GET /card/[redacted]/"),
 }
 

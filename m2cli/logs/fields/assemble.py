@@ -27,6 +27,8 @@ ADDRESSES = ("client_ip", "remote_ip", "remote_host", "peer_ip", "peer_host", "p
 # nginx' userid module: what the browser sent; or at a first hit, what it was given.
 UIDS = ("uid_got", "uid_set")
 _USUAL_PORT = r"^(?:(https://[^/?#]+):443|(http://[^/?#]+):80)(/|\?|#|$)"
+# What Amazon's write for a request that they could not read: neither method nor path, and their own host and port.
+_UNREAD_REQUEST = r"^- https?://[^ /]*- ?-?$"
 _OF_EVENT = frozenset(
     {
         "request",
@@ -101,6 +103,8 @@ def _split_requests(parts: pl.DataFrame, log_format: LogFormat) -> pl.DataFrame:
     """`parts` with `event method`, `event url` and `usual protocol`, which is null where it is a usual one."""
     request = _first(log_format, "request")
     if request is not None:
+        if log_format.has_absolute_urls:
+            request = pl.when(~request.str.contains(_UNREAD_REQUEST)).then(request)
         split = split_request(parts.select(request.alias("request")))
         if log_format.has_absolute_urls:
             split = split.with_columns(pl.col("url").str.replace(_USUAL_PORT, "${1}${2}${3}"))

@@ -60,7 +60,7 @@ def detect_format(head: bytes, likely: LogFormat | None = None) -> Detection:
     if lines.is_empty():
         return Detection(_header_format(whole) or FORMATS[FALLBACK], 0, 0)
     if header_format := _header_format(whole):
-        return Detection(header_format, len(read_lines(whole, header_format).events), len(whole.filter(~IS_IGNORED)))
+        return _detect_others(whole, lines, header_format)
     if likely and _is_plain(likely) and _leave(lines, likely).is_empty():
         return Detection(likely, len(lines), len(lines))
     for wrapper in (Wrapper.NONE, Wrapper.DOCKER, Wrapper.SYSLOG, Wrapper.CRI):
@@ -72,6 +72,15 @@ def detect_format(head: bytes, likely: LogFormat | None = None) -> Detection:
             counts = sum(count for _, count in found)
             return Detection(_join(formats), counts, len(lines))
     return Detection(FORMATS[FALLBACK], 0, len(lines))
+
+
+def _detect_others(whole: pl.DataFrame, lines: pl.DataFrame, header_format: LogFormat) -> Detection:
+    """What `lines` of a log are that names its columns, in `whole` with the headers: these, and formats of the rest."""
+    last = lines["position_in_source"][-1]
+    read = read_lines(whole.filter(pl.col("position_in_source") <= last), header_format)
+    others = [] if read.left.is_empty() else _cover(read.left)
+    count = len(read.events) + sum(count for _, count in others)
+    return Detection(_join([header_format, *(each for each, _ in others)]), count, len(lines))
 
 
 def _is_plain(log_format: LogFormat) -> bool:
