@@ -42,6 +42,7 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "ingest_a_log_of_several_formats": (COMBINED * 4 + CADDY, ("ingest", "access-log", "x.log", "-o", "out")),
     "ingest_a_log_of_no_format": (b"one\ntwo\n", ("ingest", "access-log", "x.log", "-o", "out")),
     "sessionize_json_logs": (CADDY, ("sessionize", "x.log", "-o", "lake")),
+    "ingest_into_what_is_called_like_a_file": (COMBINED, ("ingest", "access-log", "x.log", "-o", "out.ndjson")),
     "ingest_with_two_words_for_the_format": (
         COMBINED,
         ("ingest", "access-log", "x.log", "-o", "out", "--log-format", "combined", "--config", "nginx.conf"),

@@ -62,6 +62,7 @@ def test_what_is_well_passes_and_says_what_it_is(pair: Path, salts: FolderSalts)
     assert failed(checks) == set()
     said = {check.name: check.sentence for check in checks}
     assert "until the salts of 2025" in said["is"]
+    assert said["visits"].endswith((" on the one date that both have", " dates that both have"))
     assert {check.name for check in checks if check.is_well} == {
         "visits",
         "identifiers",

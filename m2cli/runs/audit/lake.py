@@ -99,14 +99,19 @@ def audit_lake(
     yield from (Check("re-identifies", None, sentence) for sentence in describe_unique(made.scan(EVENTS)))
 
 
+def _dates_are(count: int) -> str:
+    return "1 date is" if count == 1 else f"{count:,} dates are"
+
+
 def _compare_visits(made: _Side, source: _Side, shared: frozenset[date]) -> Check:
     counts = [side.scan(VISITS, dates=shared).select(pl.len()).collect().item() for side in (made, source)]
     only = [len(side.list_dates() - shared) for side in (made, source)]
-    said = f"{counts[0]:,} of {counts[1]:,} on the {len(shared):,} dates that both have"
+    on_shared = "on the one date" if len(shared) == 1 else f"on the {len(shared):,} dates"
+    said = f"{counts[0]:,} of {counts[1]:,} {on_shared} that both have"
     if only[0]:
-        said += f"; {only[0]:,} dates are no longer among the identified data"
+        said += f"; {_dates_are(only[0])} no longer among the identified data"
     if only[1]:
-        said += f"; {only[1]:,} dates are not anonymized yet"
+        said += f"; {_dates_are(only[1])} not anonymized yet"
     return Check("visits", counts[0] == counts[1] and bool(shared), said)
 
 
