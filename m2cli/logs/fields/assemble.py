@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from m2cli.logs.formats.model import Field, LogFormat
 
 NOT_UTF8 = "not UTF-8"
-"""The value of the attribute `encoding` where bytes of a line, or bytes escaped in what is read of it, are not UTF-8."""
+"""The value of the attribute `encoding` where bytes of a line, or bytes escaped in what is read, are not UTF-8."""
 # What says where the client is, the one to believe first: a proxy's own finding, then the address that the server saw.
 ADDRESSES = ("client_ip", "remote_ip", "remote_host", "peer_ip", "peer_host", "proxy_protocol_ip")
 # nginx' userid module: what the browser sent; or at a first hit, what it was given.
