@@ -28,22 +28,22 @@ _SLAB = (
     2048  # records at a time: so many are at hand when their columns are made, and they are gone before there are more
 )
 _NOTHING, _TEXT, _RAW, _LIST, _OBJECT = "nothing", "text", "raw", "list", "object"
-_NUMBER, _PLAIN_TEXT = "^-?[0-9]+(?:[.][0-9]+)?$", r'^"[^"\\]*"$'
+_NUMBER = "^-?[0-9]+(?:[.][0-9]+)?$"
 _NULL = msgspec.Raw(b"null")
 
 
 class _Shape(NamedTuple):
-    """What a value is taken to be; of an object each key that is asked for, of a list what its first item is."""
+    """What a value is taken to be; of an object each key that is asked for."""
 
     kind: str
     inner: tuple[tuple[str, _Shape], ...] = ()
 
 
 class _Column(NamedTuple):
-    """Makes of many records what is at one path, None if nothing is; `is_raw`: as the pieces of JSON that they are."""
+    """Makes of many records what is at one path, texts or else pieces of JSON; None if nothing is."""
 
+    kind: str
     read: Callable[[Sequence[Any]], pl.Series] | None
-    is_raw: bool
 
 
 class _Reader(NamedTuple):
@@ -99,11 +99,8 @@ def _find_shape(values: list[Any], paths: Paths) -> _Shape:
         return _Shape(_NOTHING)
     if paths == ((),):
         return _Shape(_TEXT if all(isinstance(value, str) for value in values) else _RAW)
-    lists = [value for value in values if isinstance(value, list)]
-    if paths == (("0",),) and lists:
-        return _Shape(_LIST, (("0", _find_shape([item for value in lists for item in value], ((),))),))
     if paths == (("0",),) and not any(isinstance(value, dict) for value in values):
-        return _find_shape(values, ((),))  # where a list is expected, one value is as good
+        return _Shape(_LIST)
     objects = [value for value in values if isinstance(value, dict)]
     below: dict[str, dict[tuple[str, ...], None]] = {}
     for key, *path in paths:
@@ -133,15 +130,15 @@ def _read_alike(
         is_like[unlike] = False
     rows = (lines.filter(is_like) if unlike else lines).select("position_in_source", "is_odd_text")
     series = [
-        _join(of_column, is_raw=column.is_raw).alias(name) if of_column else pl.lit(None, pl.String).alias(name)
+        _join(of_column, column.kind).alias(name) if of_column else pl.lit(None, pl.String).alias(name)
         for name, of_column, column in zip(columns, pieces, reader.columns, strict=True)
     ]
     return rows.with_columns(series), is_like
 
 
-def _join(pieces: list[pl.Series], *, is_raw: bool) -> pl.Series:
+def _join(pieces: list[pl.Series], kind: str) -> pl.Series:
     values = pl.concat(pieces, rechunk=True)
-    return _read_raw(values) if is_raw else values
+    return values if kind == _TEXT else _read_raw(values, is_list=kind == _LIST)
 
 
 def _decode_all(decode: Callable[[str], Any], lines: list[str]) -> tuple[list[Any], list[int]]:
@@ -171,10 +168,9 @@ def _make_type(shape: _Shape) -> tuple[Any, Any]:
         keys = {f"f{number}": key for number, (key, _) in enumerate(shape.inner)}
         record = msgspec.defstruct("Record", fields, rename=keys, frozen=True, gc=False)
         return record, record()
-    if shape.kind == _LIST:
-        item, _ = _make_type(shape.inner[0][1])
-        return list[item] | None, None  # type: ignore[valid-type]  # made as the lines need it
-    return {_NOTHING: (None, None), _TEXT: (str | None, None), _RAW: (msgspec.Raw, _NULL)}[shape.kind]
+    return {_NOTHING: (None, None), _TEXT: (str | None, None), _RAW: (msgspec.Raw, _NULL), _LIST: (msgspec.Raw, _NULL)}[
+        shape.kind
+    ]
 
 
 def _make_column(shape: _Shape, path: tuple[str, ...]) -> _Column:
@@ -186,16 +182,10 @@ def _make_column(shape: _Shape, path: tuple[str, ...]) -> _Column:
             names.append(f"f{number}")
             shape = shape.inner[number][1]
     if shape.kind == _NOTHING:
-        return _Column(None, is_raw=False)
+        return _Column(shape.kind, None)
     find = attrgetter(".".join(names))
-    item = shape.inner[0][1] if shape.kind == _LIST else shape
-    make = _list_raw if item.kind == _RAW else _list_texts
-    if shape.kind != _LIST:
-        return _Column(lambda records: make(map(find, records)), is_raw=item.kind == _RAW)
-    none: Any = _NULL if item.kind == _RAW else None
-    return _Column(
-        lambda records: make(items[0] if items else none for items in map(find, records)), is_raw=item.kind == _RAW
-    )
+    make = _list_texts if shape.kind == _TEXT else _list_raw
+    return _Column(shape.kind, lambda records: make(map(find, records)))
 
 
 def _list_texts(values: Iterable[str | None]) -> pl.Series:
@@ -208,22 +198,23 @@ def _list_raw(values: Iterable[msgspec.Raw]) -> pl.Series:
     return pl.Series(text.split("\n") if text else [], dtype=pl.String)
 
 
-def _read_raw(raw: pl.Series) -> pl.Series:
-    """What pieces of JSON say: numbers as they are written, texts without their quotes; null for what is no text."""
+def _read_raw(raw: pl.Series, *, is_list: bool) -> pl.Series:
+    """What pieces of JSON say: numbers as they are written, texts without their quotes; null for what is no text.
+
+    Of a list it is what the first item says; where one is expected, one value is as good.
+    """
     if raw.str.contains(_NUMBER).all():
         return raw
-    value = pl.col("raw")
-    frame = (
-        raw.alias("raw")
-        .to_frame()
-        .with_columns(
-            pl.when(value.str.contains(_NUMBER))
-            .then(value)
-            .when(value.str.contains(_PLAIN_TEXT))
-            .then(value.str.slice(1).str.head(-1))
-            .alias("text")
-        )
+    value, size = pl.col("raw"), 2 if is_list else 1
+    plain_text = r'^\["[^"\\]*"\]$' if is_list else r'^"[^"\\]*"$'
+    frame = raw.alias("raw").to_frame()
+    texts = frame.with_columns(
+        pl.when(value.str.contains(_NUMBER))
+        .then(value)
+        .when(value.str.contains(plain_text))
+        .then(value.str.slice(size).str.head(-size))
+        .alias("text")
     )
-    others = frame.filter(pl.col("text").is_null())["raw"].unique()
-    read = pl.Series([read_scalar(text) for text in others], dtype=pl.String)
-    return frame.select(pl.coalesce("text", value.replace_strict(others, read, default=None))).to_series()
+    others = texts.filter(pl.col("text").is_null())["raw"].unique()
+    read = pl.Series([read_scalar(text, is_list=is_list) for text in others], dtype=pl.String)
+    return texts.select(pl.coalesce("text", value.replace_strict(others, read, default=None))).to_series()

@@ -51,9 +51,10 @@ def write_value(value: Any) -> str | None:
     return _drop_surrogates(value) if isinstance(value, str) else None
 
 
-def read_scalar(text: str) -> str | None:
-    """What the JSON `text` says."""
-    return write_value(_parse(text))
+def read_scalar(text: str, *, is_list: bool) -> str | None:
+    """What the JSON `text` says, or if it is expected to be a list, its first item."""
+    value = _parse(text)
+    return write_value((value[0] if value else None) if is_list and isinstance(value, list) else value)
 
 
 def _drop_surrogates(text: str) -> str:
