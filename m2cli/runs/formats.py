@@ -93,7 +93,7 @@ def _describe_target(field: Field, log_format: LogFormat) -> str:
 
 def _describe_parser(log_format: LogFormat) -> str:
     if log_format.shape is Shape.JSON:
-        return "by columns, as JSON; what is not plain JSON, line by line"
+        return "JSON, lines that are alike at a time; one that is like no other by itself"
     if log_format.shape is Shape.DELIMITED:
         return "by columns, split as the log's own `#Fields` say"
     return f"by columns, {describe_plan(log_format)}; lines with escapes or oddities by the exact grammar"
