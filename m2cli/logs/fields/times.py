@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -45,7 +45,7 @@ class TimePlan(NamedTuple):
         return {element: column for element, column in self.elements.items() if element not in _OF_CLOCK}
 
 
-@cache
+@lru_cache(maxsize=1024)  # a damaged log may have a header, and so a format, for every line
 def plan_time(log_format: LogFormat) -> TimePlan | None:
     """Where `log_format` says when a line was written; None if it does not say it, or not to the second."""
     for meaning in MEANINGS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from m2cli.logs.fields.assemble import list_meanings
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from m2cli.logs.formats.model import Field, LogFormat
 
 
-@cache
+@lru_cache(maxsize=1024)
 def list_used(log_format: LogFormat) -> tuple[Field, ...]:
     """The fields of `log_format` that an event, as its options ask for it, says anything of."""
     meanings = {*MEANINGS, *list_meanings(log_format)}
@@ -21,7 +21,7 @@ def list_used(log_format: LogFormat) -> tuple[Field, ...]:
     return tuple(each for each in log_format.fields if each.meaning in meanings or each in sources)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def name_used(log_format: LogFormat) -> frozenset[str]:
     """The columns of these fields."""
     return frozenset(column for each in list_used(log_format) for column in each.columns)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from m2cli.logs.fields.used import name_used
 from m2cli.logs.formats.patterns import escape_pattern
 from m2cli.logs.formats.w3c import FIELDS, with_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from m2cli.logs.formats.model import Field, LogFormat
 
@@ -22,12 +23,19 @@ REASONS = (NO_HEADER, TOO_FEW, TOO_MANY)
 
 def part_by_header(lines: pl.DataFrame, log_format: LogFormat) -> Iterator[tuple[LogFormat, pl.DataFrame]]:
     """`lines` by the header that holds for them, each with the format of its columns; headers are in no part."""
-    is_header = pl.col("line").str.starts_with(FIELDS)
-    header = pl.when(is_header).then("line").forward_fill().fill_null(log_format.header or "").alias("header")
-    # Each line is looked at once, however many headers there are: a damaged log may have one for every line.
-    parts = lines.with_columns(header).partition_by("header", maintain_order=True, as_dict=True, include_key=False)
-    for (text,), of_header in parts.items():
-        yield with_header(log_format, str(text)), of_header.filter(~pl.col("line").str.starts_with("#"))
+    is_header = lines.get_column("line").str.starts_with(FIELDS)
+    texts = [log_format.header or "", *lines.get_column("line").filter(is_header)]
+    numbers: dict[str, int] = {}
+    which = pl.Series("which", [numbers.setdefault(text, len(numbers)) for text in texts], dtype=pl.UInt32)
+    if is_header.any():
+        lines = lines.with_columns(which.gather(is_header.cum_sum()))
+        # Each line is looked at once, however many headers there are: a damaged log may have one for every line.
+        parts = lines.partition_by("which", maintain_order=True, as_dict=True, include_key=False)
+    else:
+        parts = {(0,): lines}
+    headers = list(numbers)
+    for (number,), of_header in parts.items():
+        yield with_header(log_format, headers[number]), of_header.filter(~pl.col("line").str.starts_with("#"))
 
 
 def find_last_header(data: bytes) -> str | None:
@@ -50,12 +58,12 @@ def follow_header(log_format: LogFormat, data: bytes) -> LogFormat:
 def split_delimited(lines: pl.DataFrame, log_format: LogFormat) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`lines` with as many fields as the header of `log_format` names, and those with more or fewer.
 
-    The first has `position_in_source`, `is_odd_text` and the columns of the format; the second the columns of `lines`.
+    The first has `position_in_source`, `is_odd_text` and the columns of the format that events are made of; the second
+    the columns of `lines`.
     """
     fields = log_format.fields
     if not fields:
-        empty = [pl.Series(name, [], dtype=pl.String) for name in log_format.columns]
-        return lines.clear().select("position_in_source", "is_odd_text", *empty), lines
+        return lines.clear().select("position_in_source", "is_odd_text"), lines
     names = [f"part {number}" for number in range(len(fields) + 1)]
     split = pl.col("line").str.splitn(log_format.separator, len(names)).struct.rename_fields(names).struct.unnest()
     parts = lines.select("line", "position_in_source", "is_odd_text", split)
@@ -63,13 +71,19 @@ def split_delimited(lines: pl.DataFrame, log_format: LogFormat) -> tuple[pl.Data
     # Proxies that follow the draft to the letter put texts in quotes; IIS and CloudFront do not.
     is_quoted = parts["line"].str.contains('"', literal=True)
     plain = parts.filter(is_even & ~is_quoted)
-    columns = [column for number, each in enumerate(fields) for column in _cut(pl.col(names[number]), each)]
+    columns = _cut_all([pl.col(name) for name in names[:-1]], log_format)
     taken = plain.select("position_in_source", "is_odd_text", *columns)
     rest = lines.filter(~(is_even & ~is_quoted))
     if rest.is_empty():
         return taken, rest
     exact, bad = _split_quoted(rest, log_format)
     return (taken, bad) if exact.is_empty() else (pl.concat([taken, exact]).sort("position_in_source"), bad)
+
+
+def _cut_all(texts: Sequence[pl.Expr], log_format: LogFormat) -> list[pl.Expr]:
+    used = name_used(log_format)
+    pairs = zip(texts, log_format.fields, strict=True)
+    return [column for text, each in pairs if used & set(each.columns) for column in _cut(text, each)]
 
 
 def _cut(text: pl.Expr, field: Field) -> list[pl.Expr]:
@@ -88,7 +102,7 @@ def _split_quoted(lines: pl.DataFrame, log_format: LogFormat) -> tuple[pl.DataFr
         pl.coalesce(pl.col(f"{2 * number + 1}").str.replace_all('""', '"', literal=True), f"{2 * number + 2}")
         for number in range(len(log_format.fields))
     ]
-    columns = [column for text, each in zip(texts, log_format.fields, strict=True) for column in _cut(text, each)]
+    columns = _cut_all(texts, log_format)
     good = lines.select("position_in_source", "is_odd_text").hstack(groups.select(columns)).filter(is_line)
     return good, lines.filter(~is_line)
 
