@@ -112,3 +112,14 @@ def test_what_the_fast_parser_takes_it_takes_as_the_exact_one_whatever_became_of
         assert_both_parsers_agree([*lines, *mutated], COMPILE[server](layout))
 
     agrees()
+
+
+@pytest.mark.parametrize("sign", ["|", ",", ";", "\t"])
+@pytest.mark.parametrize("variable", ["upstream_addr", "remote_addr", "request_uri", "uri", "args", "status"])
+def test_a_field_that_ends_at_a_sign_does_not_hold_it(variable: str, sign: str) -> None:
+    log_format = compile_nginx(f"${variable}{sign}$msec")
+    values = ["10.0.0.1", f"{sign}10.0.0.1", f"10.0{sign}0.1", "#10.0.0.1", "#", "a b", " ", "", "200", "/a?b", "?b"]
+    lines = [f"{value}{sign}1795133001.505" for value in values]
+    assert_both_parsers_agree([*lines, "#", "", " "], log_format)
+    taken, _ = split_fast(frame_of(lines), log_format)
+    assert {lines[place] for place in taken["position_in_source"]} & set(lines[3:5]) == set()

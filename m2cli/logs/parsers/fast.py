@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from m2cli.logs.parsers.plan import Cut, Plan, forget_groups, list_groups, make_plan
+from m2cli.logs.parsers.plan import NO_HASH, Cut, Plan, forget_groups, list_groups, make_plan
 
 if TYPE_CHECKING:
     from m2cli.logs.formats.model import LogFormat
@@ -54,7 +54,7 @@ def _is_taken(plan: Plan, names: list[str]) -> pl.Expr:
     line = pl.col("line")
     checks = [~line.str.contains("\\", literal=True)]
     first = plan.parts[0]
-    if not isinstance(first, Cut) or first.is_groups:
+    if not isinstance(first, Cut) or NO_HASH not in first.check:
         checks.append(~line.str.starts_with("#") & line.str.contains("[^ \t]"))
     for name, part in zip(names, plan.parts, strict=True):
         if isinstance(part, tuple) and not isinstance(part, Cut):

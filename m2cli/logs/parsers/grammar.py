@@ -29,6 +29,7 @@ _ANY_INSIDE = r'(?:[^"\\]|\\.)*'
 # What a field is not likely to hold where it stands behind one: it ends there.
 _DELIMITERS = frozenset("|\t;,]")
 _WHOLE = "whole_line"
+_NO_SPACE = re.compile(r"\[\^ ((?:\\.|[^\]\\])*)\]")  # a class of all but a space, and perhaps of some more
 _GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
@@ -86,7 +87,7 @@ def end_where(pattern: str, log_format: LogFormat, number: int) -> str:
     text = log_format.tail if following is None else following.before + ('"' if following.is_quoted else "")
     if text[:1] in _DELIMITERS:
         end = escape_pattern(text[0])
-        pattern = pattern.replace("[^ ]", f"[^ {end}]").replace(".*?", f"[^{end}]*")
+        pattern = _NO_SPACE.sub(lambda found: f"[^ {found[1]}{end}]", pattern).replace(".*?", f"[^{end}]*")
     return pattern.replace("{name}", log_format.pieces[number].field.name)
 
 

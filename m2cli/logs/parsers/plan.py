@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from m2cli.logs.formats.model import LogFormat, Token
 
 GROUP = re.compile(r"\(\?P<(\w+)>")
+NO_HASH = "[^ #]"
+"""Where it stands in a check, no line is taken that begins with a hash, and none that is blank."""
 _WHOLE = "whole_part"
 
 Chunk = tuple["str | Numbered", ...]
@@ -148,7 +150,7 @@ def _strict(log_format: LogFormat, token: Numbered, *, is_first: bool) -> str:
     if field.is_optional:
         pattern = f"(?:{pattern}|-)"
     # A line that begins with a hash is a directive.
-    return pattern.replace("[^ ]+", "[^ #][^ ]*", 1) if is_first else pattern
+    return pattern.replace("[^ ]+", f"{NO_HASH}[^ ]*", 1) if is_first else pattern
 
 
 def _cut_by_places(chunk: Chunk, check: str, used: frozenset[str]) -> Cut | None:
