@@ -54,19 +54,16 @@ class Tape:
 
     def find_sources(self, rows: PlannedRows) -> frozenset[str]:
         """The partitions that have any of `rows`."""
-        return frozenset[str]().union(*(part.get_column("source") for part in self._read(rows, ["source"])))
+        return frozenset[str]().union(*(part.get_column("source").unique() for part in self.read(rows, ["source"])))
 
-    def read(self, rows: PlannedRows) -> Iterator[pl.DataFrame]:
-        """`rows`, file by file. Raises `UnreadableSourceError` where a file is gone or damaged."""
-        return self._read(rows, None)
-
-    def _read(self, rows: PlannedRows, columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+    def read(self, rows: PlannedRows, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """`rows`, file by file, or only those columns. Raises `UnreadableSourceError` where a file is damaged."""
         firsts = [piece.first for piece in self.pieces]
         for number in range(max(bisect_right(firsts, rows.first) - 1, 0), bisect_left(firsts, rows.end)):
             piece = self.pieces[number]
             first, count = max(rows.first - piece.first, 0), rows.end - max(rows.first, piece.first)
             part = pl.scan_parquet(piece.path, glob=False, hive_partitioning=False).slice(first, count)
             try:
-                yield (part if columns is None else part.select(columns).unique()).collect()
+                yield (part if columns is None else part.select(columns)).collect()
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise UnreadableSourceError(piece.path, str(error).splitlines()[0]) from error

@@ -153,6 +153,10 @@ class Spill:
         for number, count in self._plan(least_count):
             yield self._take(number, count)
 
+    def read(self, number: int, count: int) -> pl.DataFrame:
+        """What was added that is `in_shard(number, count)`, where `count` is a power of two."""
+        return self._read(number, count)
+
     def _flush(self) -> None:
         bucket = (_hash() // (_HASHES // _BUCKETS)).cast(pl.UInt16).alias("_bucket")
         # Frame by frame, so that no second copy of all of them is made; a file gets the rows of all.

@@ -12,10 +12,10 @@ from m2cli.events import TIME
 from m2cli.runs.replay.arrivals import PLACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 # Of what a visit's row says, all that does not depend on what came after the dates that are compared.
-_TOTALS = ("page_count", "show_count", "click_count", "purchase_count")
+TOLD = ("visit_id", "visitor_id", "page_count", "show_count", "click_count", "purchase_count", "end_reason")
 _OPEN_ENDED = ("flush", "end_of_input")
 NOT_EXPLAINED = "not explained"
 # Of what differs, so many are named.
@@ -26,15 +26,27 @@ _NAMED = 20
 class Comparison:
     """How visits that should be the same are; `reasons` say of those that differ why, with how many do."""
 
-    same_count: int
-    other_boundaries_count: int
-    other_totals_count: int
+    same_count: int = 0
+    other_boundaries_count: int = 0
+    other_totals_count: int = 0
     """Same events, and something else is said of them."""
-    missing_count: int
-    extra_count: int
+    missing_count: int = 0
+    extra_count: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     visit_ids: tuple[str, ...] = ()
     """Some of those that differ."""
+
+    def __add__(self, other: Comparison) -> Comparison:
+        """Both together: of the visits of some visitors and of some others."""
+        return Comparison(
+            same_count=self.same_count + other.same_count,
+            other_boundaries_count=self.other_boundaries_count + other.other_boundaries_count,
+            other_totals_count=self.other_totals_count + other.other_totals_count,
+            missing_count=self.missing_count + other.missing_count,
+            extra_count=self.extra_count + other.extra_count,
+            reasons=dict(sorted((Counter(self.reasons) + Counter(other.reasons)).items())),
+            visit_ids=tuple(sorted({*self.visit_ids, *other.visit_ids})[:_NAMED]),
+        )
 
     @property
     def difference_count(self) -> int:
@@ -42,25 +54,32 @@ class Comparison:
         return self.other_boundaries_count + self.other_totals_count + self.missing_count + self.extra_count
 
 
-def digest_visits(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+def digest_visits(events: pl.DataFrame) -> pl.DataFrame:
     """A row for each visit: `visit_id`, `visitor_id`, `start_time`, `end_time`, and a `digest` of its events.
 
-    Each of `pieces` holds whole visits. Digests are good within one process.
+    `events` are whole visits. Digests are good within one process.
     """
-    # Each column by itself: the hash of a struct takes several times as long.
-    parts = (pl.col("event_time").hash(1), *(pl.col(name).hash(2 + place) for place, name in enumerate(PLACE)))
-    digest = pl.sum_horizontal(parts).hash(9).sum()
-    frames = [
-        piece.group_by("visit_id").agg(
-            pl.col("visitor_id").first(),
+    if not events.height:
+        return pl.DataFrame(schema=DIGEST_SCHEMA)
+    digest = pl.sum_horizontal(pl.col("event_time").hash(1), digest_place()).hash(9)
+    # Ids are long, and to group by their hash takes half the time.
+    return (
+        events.with_columns(digest=digest, _visit=pl.col("visit_id").hash())
+        .group_by("_visit")
+        .agg(
+            pl.col("visit_id", "visitor_id").first(),
             start_time=pl.col("event_time").min(),
             end_time=pl.col("event_time").max(),
-            digest=digest,
+            digest=pl.col("digest").sum(),
         )
-        for piece in pieces
-        if piece.height
-    ]
-    return pl.concat(frames) if frames else pl.DataFrame(schema=DIGEST_SCHEMA)
+        .select(*DIGEST_SCHEMA)
+    )
+
+
+def digest_place() -> pl.Expr:
+    """A number for where an event came from, good within one process."""
+    # Each column by itself: the hash of a struct takes several times as long.
+    return pl.sum_horizontal(pl.col(name).hash(2 + place) for place, name in enumerate(PLACE))
 
 
 DIGEST_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -127,11 +146,6 @@ def _count_reasons(differing: pl.DataFrame, reasons: pl.DataFrame, otherwise: st
     first = reasons.group_by("visitor_id").agg(pl.col("reason").sort().last())  # before `duplicate`, which follows
     explained = differing.join(first, on="visitor_id", how="left").with_columns(pl.col("reason").fill_null(otherwise))
     return dict(sorted(explained["reason"].value_counts().iter_rows()))
-
-
-def told_of(visits: pl.LazyFrame) -> pl.LazyFrame:
-    """What is compared of the rows of visits."""
-    return visits.select("visit_id", *_TOTALS, "end_reason")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,9 +82,11 @@ class LakeInput:
         start, end = self.span
         return (pl.col(last) >= pl.lit(start, TIME)) & (pl.col(first) < pl.lit(end + afterwards, TIME))
 
-    def scan_visits(self) -> pl.LazyFrame:
-        """The rows of the visits that touch the date."""
-        return self._scan(VISITS.name).filter(self.touches("start_time", "end_time"))
+    def read_visits(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows of the visits that touch the date, file by file."""
+        for path in self.snapshot.paths(self.lake, VISITS.name):
+            rows = scan_files([path], VISITS).filter(self.touches("start_time", "end_time"))
+            yield self._collect(rows.select(columns))
 
     def scan_late(self) -> pl.LazyFrame:
         """The late events of the date."""

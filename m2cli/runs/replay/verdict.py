@@ -15,18 +15,19 @@ from m2cli.lake.snapshot import read_snapshot
 from m2cli.runs.progress import Step, tell_nobody
 from m2cli.runs.replay.arrivals import PLACE
 from m2cli.runs.replay.compare import (
+    TOLD,
     Aside,
     Comparison,
     compare_aside,
     compare_visits,
+    digest_place,
     digest_visits,
-    told_of,
 )
-from m2cli.runs.shards import Spill, budget_events
+from m2cli.runs.replay.making import Making, count_shards, open_spill
 from m2cli.visits import sessionize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from m2cli.files.tape import Tape
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     from m2cli.runs.replay.play import Played
     from m2cli.runs.replay.rule import ReplayRule
     from m2cli.runs.replay.sources import LakeInput
+    from m2cli.runs.shards import Shard, Spill
 
 _OF_VISITS = ("visit_id", "visitor_id", "event_time", *PLACE)
+_AT_ONCE = ("visitor_id", "event_time", "event_id", *PLACE)
 _NO_REASONS = pl.DataFrame(schema={"visitor_id": pl.String, "reason": pl.String})
 
 
@@ -84,10 +87,10 @@ class Replayed:
         self.lake = lake
         self.snapshot = read_snapshot(lake)
 
-    def read_events(self) -> Iterator[pl.DataFrame]:
-        """What of its events makes a digest, file by file."""
-        for path in self.snapshot.paths(self.lake, EVENTS.name):
-            yield scan_files([path], EVENTS).select(_OF_VISITS).collect()
+    def read(self, table: Table, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Columns of a table, file by file."""
+        for path in self.snapshot.paths(self.lake, table.name):
+            yield scan_files([path], table).select(columns).collect()
 
     def scan(self, table: Table) -> pl.LazyFrame:
         """The rows of a table."""
@@ -106,15 +109,27 @@ def judge(  # noqa: PLR0913  # all that is held against each other
     Raises `UnreadableSourceError` where a file is gone meanwhile.
     """
     replayed = Replayed(played.lake)
-    digests = digest_visits(replayed.read_events())
+    made = Making(scratch / "replayed", rule.memory)
+    made.add_events(replayed.read(EVENTS, _OF_VISITS))
     late = _aside(replayed.scan(LATE), "late_reason")
     duplicates = _aside(replayed.scan(DUPLICATES), None)
-    tell(Step("comparing", 1, 4, "checks"))
-    against_live = _compare_live(live, replayed, digests, late, duplicates) if live else None
-    tell(Step("comparing", 2, 4, "checks"))
     rejects = replayed.scan(REJECTS).select(PLACE).collect()
-    one_shot = _compare_one_shot(tape, pl.concat([late.select(PLACE), rejects]), digests, rule, scratch)
-    tell(Step("comparing", 3, 4, "checks"))
+    against = _Against(live, made, rule.memory, scratch) if live else None
+    if against:
+        made.add_rows(replayed.read(VISITS, TOLD))
+        against.set_aside(late, duplicates)
+    one_shot = Comparison()
+    set_aside = pl.concat([late.select(PLACE), rejects]).select(digest_place()).to_series()
+    done = 0
+    for shard in _part_tape(tape, set_aside, rule.memory, scratch).drain(count_shards(tape.row_count)):
+        found = made.read(shard.number, shard.count)
+        at_once = digest_visits(sessionize(shard.events, rule.visit).events.select(_OF_VISITS))
+        one_shot += compare_visits(at_once, found, _NO_REASONS)
+        if against:
+            against.compare(found, shard)
+        done += shard.events.height
+        tell(Step("comparing", done, tape.row_count, "events"))
+        del shard  # before the next one is read
     proof = prove_visits(
         replayed.paths(EVENTS),
         replayed.paths(LATE, DUPLICATES, REJECTS),
@@ -124,35 +139,46 @@ def judge(  # noqa: PLR0913  # all that is held against each other
         memory=rule.memory,
         scratch=scratch,
     )
-    tell(Step("comparing", 4, 4, "checks"))
+    tell(Step("comparing", tape.row_count, tape.row_count, "events"))
     return Verdict(
         event_count=tape.row_count,
         batch_count=played.batch_count,
-        visit_count=digests.height,
+        visit_count=made.visit_count,
         late_count=late.height,
         duplicate_count=duplicates.height,
         reject_count=rejects.height,
-        live=against_live,
+        live=against.finish() if against else None,
         proof=proof,
         one_shot=one_shot,
     )
 
 
-def _compare_live(
-    live: LakeInput, replayed: Replayed, digests: pl.DataFrame, late: pl.DataFrame, duplicates: pl.DataFrame
-) -> Live:
-    touches = live.touches("start_time", "end_time")
-    expected = digest_visits(live.read_events(_OF_VISITS[1:]))
-    expected = expected.join(told_of(live.scan_visits()).collect(), on="visit_id", how="left")
-    found = digests.filter(touches).join(told_of(replayed.scan(VISITS)).collect(), on="visit_id", how="left")
-    at_date = live.touches("event_time", "event_time")
-    of_late, why_late = compare_aside(_aside(live.scan_late(), "late_reason"), late.filter(at_date))
-    of_twice, why_twice = compare_aside(_aside(live.scan_duplicates(), None), duplicates.filter(at_date))
-    return Live(
-        visits=compare_visits(expected, found, pl.concat([why_late, why_twice])),
-        late=of_late,
-        duplicates=of_twice,
-    )
+class _Against:
+    """What ran live, held against a replay, some visitors at a time."""
+
+    def __init__(self, live: LakeInput, made: Making, memory: int, scratch: Path) -> None:
+        self._live, self._made = live, made
+        self._expected = Making(scratch / "live", memory)
+        self._expected.add_events(live.read_events(_OF_VISITS[1:]))
+        self._expected.add_rows(live.read_visits(TOLD))
+        self._visits = Comparison()
+
+    def set_aside(self, late: pl.DataFrame, duplicates: pl.DataFrame) -> None:
+        """Compare what was set aside, which says why visits differ."""
+        at_date = self._live.touches("event_time", "event_time")
+        self._late, why_late = compare_aside(_aside(self._live.scan_late(), "late_reason"), late.filter(at_date))
+        twice = _aside(self._live.scan_duplicates(), None)
+        self._duplicates, why_twice = compare_aside(twice, duplicates.filter(at_date))
+        self._reasons = pl.concat([why_late, why_twice])
+
+    def compare(self, found: pl.DataFrame, shard: Shard) -> None:
+        """Compare the visits of a shard's visitors."""
+        touching = found.filter(self._live.touches("start_time", "end_time"))
+        self._visits += compare_visits(self._expected.read(shard.number, shard.count), touching, self._reasons)
+
+    def finish(self) -> Live:
+        """What came of it."""
+        return Live(visits=self._visits, late=self._late, duplicates=self._duplicates)
 
 
 def _aside(rows: pl.LazyFrame, reason: str | None) -> pl.DataFrame:
@@ -160,13 +186,10 @@ def _aside(rows: pl.LazyFrame, reason: str | None) -> pl.DataFrame:
     return rows.select(*PLACE, "visitor_id", "event_time", reason=why).collect()
 
 
-def _compare_one_shot(
-    tape: Tape, aside: pl.DataFrame, digests: pl.DataFrame, rule: ReplayRule, scratch: Path
-) -> Comparison:
-    """The kernel at once on all that was on time (DESIGN 4.7), visitor by visitor where memory says so."""
-    spill = Spill(scratch, budget_events(rule.memory))
-    for events in tape.read(PlannedRows(first=0, end=tape.row_count)):
-        named = events.select("visitor_id", "event_time", "event_id", *PLACE)
-        spill.add(named.join(aside, on=PLACE, how="anti", nulls_equal=True) if aside.height else named)
-    made = (sessionize(shard.events, rule.visit).events.select(_OF_VISITS) for shard in spill.drain())
-    return compare_visits(digest_visits(made), digests, _NO_REASONS)
+def _part_tape(tape: Tape, set_aside: pl.Series, memory: int, scratch: Path) -> Spill:
+    """All that was on time, which the kernel is given at once (DESIGN 4.7), parted by visitor."""
+    spill = open_spill(scratch / "at-once", memory)
+    for events in tape.read(PlannedRows(first=0, end=tape.row_count), _AT_ONCE):
+        is_aside = digest_place().is_in(set_aside.implode())
+        spill.add(events.filter(~is_aside) if len(set_aside) else events)
+    return spill
