@@ -51,6 +51,11 @@ class FaultRule:
         for duration in (*self.lags.values(), self.shuffle):
             check_time(duration)
 
+    @property
+    def moves_events(self) -> bool:
+        """Whether any event is read at another time than it was."""
+        return bool(self.lags or self.shuffle)
+
     def find_lags(self, partitions: Iterable[str]) -> dict[str, timedelta]:
         """The lag of each of `partitions` that has one. Raises `UsageError` for a lag of none of them."""
         known, found = sorted(partitions), dict[str, timedelta]()

@@ -17,14 +17,14 @@ from m2cli.runs.replay.play import play
 from m2cli.runs.replay.record import Recorder
 from m2cli.runs.replay.rule import ReplayRule
 from m2cli.runs.replay.send import PaceRule, SendFacts, send_tape
-from m2cli.runs.replay.sources import LakeInput, read_inputs, read_lake, read_live_rule
+from m2cli.runs.replay.sources import CAUSE_COLUMNS, COLUMNS, LakeInput, read_inputs, read_lake, read_live_rule
 from m2cli.runs.replay.verdict import judge
 from m2cli.runs.replay.what_if import Measures, measure
 from m2cli.stages.visitors import DEFAULT, VisitorRule
 from m2cli.visits import VisitRule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date, datetime, timedelta
 
     import polars as pl
@@ -105,7 +105,8 @@ def replay(what: What, rule: ReplayRule, today: Today, *, keep: Path | None = No
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scratch-", dir=folder)))
         taken = LakeInput(what.lake, what.day, rule.visit) if what.lake else None
         tally = Tally()
-        tape = record(what, taken, rule, scratch, tally=tally, tell=tell)
+        columns = COLUMNS if rule.visit == today.visit else CAUSE_COLUMNS
+        tape = record(what, taken, rule, scratch, columns, tally=tally, tell=tell)
         played = play(tape, folder, rule, tell)
         is_same_rule = rule.visit == today.visit and what.visitor.by == DEFAULT
         verdict = judge(tape, played, rule, scratch, live=taken if is_same_rule else None, tell=tell)
@@ -123,7 +124,7 @@ def sweep(
     """What each of `rules` would make of what is replayed: no batches, one pass. Raises what `replay` raises."""
     with tempfile.TemporaryDirectory(prefix="m2-replay-") as scratch:
         taken = LakeInput(what.lake, what.day, rule.visit) if what.lake else None
-        return measure(read(what, taken, tally, tell), rules, rule.memory, Path(scratch), tell)
+        return measure(read(what, taken, tally, tell, CAUSE_COLUMNS), rules, rule.memory, Path(scratch), tell)
 
 
 def send(  # noqa: PLR0913  # what is sent, how and when, by keyword
@@ -139,7 +140,7 @@ def send(  # noqa: PLR0913  # what is sent, how and when, by keyword
     """Send what is replayed to a topic, in the order in which it arrived. Raises what `send_tape` raises."""
     with tempfile.TemporaryDirectory(prefix="m2-replay-") as scratch:
         taken = LakeInput(what.lake, what.day, rule.visit) if what.lake else None
-        tape = record(what, taken, rule, Path(scratch), tally=tally, tell=tell, is_whole=True)
+        tape = record(what, taken, rule, Path(scratch), None, tally=tally, tell=tell)
         return send_tape(tape, pace, now=now, pause=pause, tell=tell)
 
 
@@ -148,14 +149,14 @@ def record(  # noqa: PLR0913  # what is read, how, and where to
     taken: LakeInput | None,
     rule: ReplayRule,
     folder: Path,
+    columns: Sequence[str] | None = COLUMNS,
     *,
     tally: Tally,
     tell: Tell,
-    is_whole: bool = False,
 ) -> Tape:
-    """The tape of what is replayed. Raises `UnreadableSourceError` where there is nothing."""
+    """The tape of what is replayed, with `columns`; None: all there are. Raises `UnreadableSourceError` where there is nothing."""
     recorder = Recorder(folder, rule)
-    for events in read(what, taken, tally, tell, is_whole=is_whole):
+    for events in read(what, taken, tally, tell, columns):
         recorder.add(events)
     if not recorder.event_count:
         named = what.lake or ", ".join(what.inputs)
@@ -164,12 +165,12 @@ def record(  # noqa: PLR0913  # what is read, how, and where to
 
 
 def read(
-    what: What, taken: LakeInput | None, tally: Tally, tell: Tell, *, is_whole: bool = False
+    what: What, taken: LakeInput | None, tally: Tally, tell: Tell, columns: Sequence[str] | None
 ) -> Iterator[pl.DataFrame]:
-    """The events of what is replayed, in no order, each with `arrival_time`; with `is_whole` all their columns."""
+    """`columns` of the events of what is replayed, or all of them, in no order, each with `arrival_time`."""
     if taken:
-        return read_lake(taken, what.visitor, is_whole=is_whole, tell=tell)
-    return read_inputs(what.inputs, what.intake, what.visitor, tally=tally, is_whole=is_whole, tell=tell)
+        return read_lake(taken, what.visitor, columns, tell=tell)
+    return read_inputs(what.inputs, what.intake, what.visitor, columns, tally=tally, tell=tell)
 
 
 def _make(folder: Path) -> Path:

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 # What decides visits, and what is told of them; all else of an event would only be carried along.
 COLUMNS = (
-    *("event_id", "event_time", "event_type", "cause_id"),
+    *("event_id", "event_time", "event_type"),
     *("source", "part_id", "position_in_source", "arrival_time", "visitor_id"),
 )
+# And what is asked of causes besides.
+CAUSE_COLUMNS = (*COLUMNS, "cause_id")
 _OF_VISITOR = ("session_id", "ip", "user_agent")
 # What arrives so long after the end of the dates still says what of them was late.
 _AFTERWARDS = timedelta(hours=1)
@@ -139,21 +141,21 @@ class LakeInput:
 
 
 def read_lake(
-    taken: LakeInput, visitor: VisitorRule, *, is_whole: bool = False, tell: Tell = tell_nobody
+    taken: LakeInput, visitor: VisitorRule, columns: Sequence[str] | None = COLUMNS, *, tell: Tell = tell_nobody
 ) -> Iterator[pl.DataFrame]:
-    """The events of a lake with `visitor_id` and `arrival_time`, in no order; with `is_whole` all their columns."""
+    """`columns` of the events of a lake, with `visitor_id` and `arrival_time`, in no order; None: all they have."""
     extra = _OF_VISITOR if visitor.by != DEFAULT else ()
-    columns = None if is_whole else (*COLUMNS, *extra)
+    asked = columns if columns is None else (*columns, *extra)
     total = sum(file.row_count for file in taken.snapshot.files if file.kind == EVENTS.name)
     done = 0
 
     def read() -> Iterator[pl.DataFrame]:
         nonlocal done
-        for rows in taken.read_arrived(columns):
+        for rows in taken.read_arrived(asked):
             done += rows.height
             tell(Step("reading", done, max(total, done), "events"))
             named = assign_visitors(rows, visitor).events if visitor.by != DEFAULT else rows
-            yield _complete(named) if is_whole else _complete(named).select(COLUMNS)
+            yield _complete(named, columns)
 
     if taken.has_arrival:
         yield from read()
@@ -165,9 +167,9 @@ def read_inputs(  # noqa: PLR0913  # what is read, and how it is told
     inputs: Sequence[str],
     intake: IntakeRule,
     visitor: VisitorRule,
+    columns: Sequence[str] | None = COLUMNS,
     *,
     tally: Tally,
-    is_whole: bool = False,
     tell: Tell = tell_nobody,
 ) -> Iterator[pl.DataFrame]:
     """The events of logs and event files, as `read_lake`; what is none is counted in `tally`.
@@ -181,18 +183,21 @@ def read_inputs(  # noqa: PLR0913  # what is read, and how it is told
         tally.add(piece)
         named = assign_visitors(piece.events, visitor)
         tally.reject(named.rejects)
-        events = named.events
-        rows = _complete(events) if is_whole else _complete(events).select(COLUMNS)
+        rows = _complete(named.events, columns)
         is_known = rows["arrival_time"] != _NEVER
-        yield rows.filter(is_known)
-        unknown.append(rows.filter(~is_known))
+        if is_known.all():
+            yield rows
+        else:
+            yield rows.filter(is_known)
+            unknown.append(rows.filter(~is_known))
     yield from _derive(unknown)
 
 
-def _complete(events: pl.DataFrame) -> pl.DataFrame:
-    """`events` with all of COLUMNS: what an input does not say is null."""
-    absent = [name for name in COLUMNS if name not in events.columns]
-    return events.with_columns(pl.lit(None, LAKE_EVENT_SCHEMA[name]).alias(name) for name in absent)
+def _complete(events: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
+    """`columns` of `events`, or all of them with COLUMNS: what an input does not say is null."""
+    absent = [name for name in columns or COLUMNS if name not in events.columns]
+    complete = events.with_columns(pl.lit(None, LAKE_EVENT_SCHEMA[name]).alias(name) for name in absent)
+    return complete if columns is None else complete.select(columns)
 
 
 def _derive(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
