@@ -43,6 +43,10 @@ class Carried:
         self.found: Counter[str] = Counter()
         """How many rows of each segment have been taken out of it."""
 
+    def add(self, segment: CarriedFile) -> None:
+        """Take up a segment that this batch has written."""
+        self._files = (*self._files, segment)
+
     @property
     def segments(self) -> list[CarriedFile]:
         """The segments, in the order in which their events were tagged."""

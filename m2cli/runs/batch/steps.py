@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from m2cli.ledger import CarriedFile, LedgerBatch
+    from m2cli.ledger import LedgerBatch
     from m2cli.runs.batch.facts import BatchFacts
     from m2cli.runs.batch.plan import Plan
     from m2cli.runs.batch.site import Site
 
-# Of what may be in memory, tagged events of this batch take so much before they go to the disk.
-_SHARE = 4
+# Of what may be in memory, tagged events of this batch take so much before they are written.
+_SHARE = 2
+# What of them is left when visits that have ended are written goes to the disk if it is more than this share.
+_MOSTLY_OPEN = 3 / 4
 # And an ended visit so many bytes until its events are gathered.
 _ENDED_BYTES = 4096
 
@@ -61,17 +63,20 @@ class _Frames:
 class Steps:
     """A batch of `site`, done step by step and then ended; as a context it takes away what was not ended."""
 
-    def __init__(self, site: Site, batch: LedgerBatch) -> None:
-        """Take over the state that the last commit has left. Raises what `Broker.find_outlet` raises."""
+    def __init__(self, site: Site, batch: LedgerBatch, *, held_size: int | None = None) -> None:
+        """Take over the state that the last commit has left, and hold up to `held_size` bytes of tagged events.
+
+        Raises what `Broker.find_outlet` raises.
+        """
         self._start = stopwatch()
         site.start(batch)
         self._site, self.batch = site, batch
         self._before = site.ledger.read_progress()
         self.W, self.partitions = self._before.W, self._before.partitions
         self._outlet = site.broker.find_outlet(site.ledger, batch)
-        carried = Carried(site.lake, self._before)
-        self._carried_in_count = carried.event_count
-        self._state = carried.load()
+        self._carried = Carried(site.lake, self._before)
+        self._carried_in_count = self._carried.event_count
+        self._state = self._carried.load()
         self._stack = ExitStack()
         self._lake = self._stack.enter_context(open_batch(site.lake, batch.batch_id, at=site.at))
         self._twin = self._stack.enter_context(open_twin(site.pipeline.anonymize, self._lake, site.at))
@@ -80,9 +85,9 @@ class Steps:
         self._on_time = _Frames()
         self._sinks = Sinks(self._on_time, Held(self._lake.write_late), Held(self._lake.write_rejects))
         self._budget = budget_events(site.pipeline.memory)
+        self._held_size = held_size or self._budget // _SHARE
         self._tagged: list[pl.DataFrame] = []
         self._tagged_size = 0
-        self._segments: list[CarriedFile] = []
         self._ended: list[pl.DataFrame] = []
         self._done = Cut()
         self.plans: list[Plan] = []
@@ -105,6 +110,11 @@ class Steps:
     def event_count(self) -> int:
         """How many events came in so far."""
         return self._taken.tally.event_count
+
+    @property
+    def ended_event_count(self) -> int:
+        """How many events the visits have that have ended and are not written yet."""
+        return sum(int(frame["event_count"].sum()) for frame in self._ended)
 
     @property
     def is_full(self) -> bool:
@@ -145,16 +155,10 @@ class Steps:
         """
         site, rule = self._site, self.plans[-1].visit
         self._sinks.write()
+        self.write_ended()
         self._write_segment()
-        before = self._before._replace(carried=(*self._before.carried, *self._segments))
-        carried = Carried(site.lake, before)
-        if self._ended:
-            ended = pl.concat(self._ended).sort("start_time", "visit_id", maintain_order=True)
-            for some in slice_visits(ended, self._budget):
-                whole, _ = gather(carried.find(some["visit_number"]), some)
-                write_whole(whole, some, Lakes(self._lake, self._twin), site.pipeline, self._done)
         self._left.keep(self._state, pl.DataFrame())
-        self._left.keep_segments(carried)
+        self._left.keep_segments(self._carried)
         self._done.count_open(list_open_visits(self._state, self.W, rule), rule)
         site.at("visits written")
         carried_files = self._left.finish(site.at)
@@ -175,6 +179,18 @@ class Steps:
         site.commit(self.batch, Changes(progress=progress, parts=list(parts.values()), added=added, facts=kept))
         return facts
 
+    def write_ended(self) -> None:
+        """Write the visits that have ended so far; of their events nothing stays in memory."""
+        if not self._ended:
+            return
+        ended = pl.concat(self._ended).sort("start_time", "visit_id", maintain_order=True)
+        self._ended = []
+        for some in slice_visits(ended, self._budget):
+            whole, rest = gather([*self._carried.find(some["visit_number"]), *self._tagged], some)
+            self._tagged = [rest] if rest.height else []
+            write_whole(whole, some, Lakes(self._lake, self._twin), self._site.pipeline, self._done)
+        self._tagged_size = sum(map(size_in_memory, self._tagged))
+
     def _keep(self, tagged: pl.DataFrame, ended: pl.DataFrame) -> None:
         """Keep what is final until the batch ends: tagged events in memory as long as they are few."""
         if ended.height:
@@ -182,12 +198,14 @@ class Steps:
         if tagged.height:
             self._tagged.append(tagged)
             self._tagged_size += size_in_memory(tagged)
-        if self._tagged_size > self._budget // _SHARE:
-            self._write_segment()
+        if self._tagged_size > self._held_size:
+            self.write_ended()
+            if self._tagged_size > self._held_size * _MOSTLY_OPEN:
+                self._write_segment()
 
     def _write_segment(self) -> None:
         if self._tagged:
-            self._segments.append(self._left.put_segment(pl.concat(self._tagged, how="diagonal")))
+            self._carried.add(self._left.put_segment(pl.concat(self._tagged, how="diagonal")))
         self._tagged, self._tagged_size = [], 0
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# Of the memory that may be taken, what is parted holds so much before it goes to the disk.
-_SHARE = 16
+# Of the memory that may be taken, visits that are parted hold so much before they go to the disk, and events.
+_OF_VISITS, _OF_EVENTS = 1 / 16, 1 / 4
 # So many events are compared at a time: what the processor works on should not be much more than it has near.
 _EVENTS_A_SHARD = 2_000_000
 _MOST_SHARDS = 64  # as many parts as a spill has on the disk
@@ -25,8 +25,8 @@ class Making:
     """What is compared of the visits of a lake: a digest of each one's events, and what its row says."""
 
     def __init__(self, folder: Path, memory: int) -> None:
-        self._digests = open_spill(folder / "digests", memory)
-        self._rows = open_spill(folder / "rows", memory)
+        self._digests = open_spill(folder / "digests", memory, _OF_VISITS)
+        self._rows = open_spill(folder / "rows", memory, _OF_VISITS)
         self.visit_count = 0
         self._has_rows = False
 
@@ -52,11 +52,11 @@ class Making:
         return digests.join(self._rows.read(number, count).drop("visitor_id"), on="visit_id", how="left")
 
 
-def open_spill(folder: Path, memory: int) -> Spill:
+def open_spill(folder: Path, memory: int, share: float = _OF_EVENTS) -> Spill:
     """An empty one in a folder of its own, of a share of `memory`."""
     with explain_unwritable(folder):
         folder.mkdir(parents=True)
-    return Spill(folder, budget_events(memory) // _SHARE, named=folder)
+    return Spill(folder, int(budget_events(memory) * share), named=folder)
 
 
 def count_shards(event_count: int) -> int:

@@ -13,6 +13,7 @@ from m2cli.runs.batch.steps import Steps
 from m2cli.runs.batch.work import Notes
 from m2cli.runs.progress import Step, tell_nobody
 from m2cli.runs.run import run_pipeline
+from m2cli.runs.shards import budget_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "replay"
 _TAPE = "tape"
-# The lake's files are written when so many events have come in: what a batch takes is not changed by that.
+# Events of visits that have ended are gathered and written so many at a time: more take longer each, by a half.
 _WRITTEN_AT_ONCE = 1_000_000
 
 
@@ -58,8 +59,7 @@ def play(tape: Tape, folder: Path, rule: ReplayRule, tell: Tell = tell_nobody) -
     with open_site(pipeline, now=clock, tell=tell_nobody, at=_at_no_step, wait=_wait_for_nobody) as site:
         site.ledger.relax()
         player = _Player(site, tape, rule, clock, tell)
-        while player.do_batch():
-            pass
+        player.do_batches()
     run_pipeline(pipeline, now=clock, is_flush=True)
     return Played(pipeline, player.batch_count)
 
@@ -76,29 +76,30 @@ class Clock:
 
 
 class _Player:
-    """Does the batches of a tape as steps (`batch.steps`), of which many are written to the lake at once."""
+    """Does the batches of a tape as steps (`batch.steps`) of one: what has ended is written when memory says so."""
 
     def __init__(self, site: Site, tape: Tape, rule: ReplayRule, clock: Clock, tell: Tell) -> None:
         self._site, self._tape, self._clock, self._tell = site, tape, clock, tell
         self._ticks = tick(tape, rule.every, rule.faults.outages, rule.visit.idle_after)
         self.batch_count = 0
 
-    def do_batch(self) -> bool:
-        """Do steps until there is enough to write; False if nothing was left to do."""
+    def do_batches(self) -> None:
+        """Do all of them, to the end of the tape."""
         site = self._site
         first = self._find_plan(None)
         if first is None:
-            return False
+            return
         batch = site.ledger.plan("run", site.now(), first.plan.to_json())
-        with Steps(site, batch) as steps:
+        with Steps(site, batch, held_size=budget_events(site.pipeline.memory)) as steps:
             new: NewPlan | None = first
             while new is not None:
                 if steps.count:
                     site.ledger.plan_step(batch, steps.count, new.plan.to_json())
                 steps.do(new.plan)
-                new = None if steps.is_full or steps.event_count >= _WRITTEN_AT_ONCE else self._find_plan(steps)
+                if steps.is_full or steps.ended_event_count >= _WRITTEN_AT_ONCE:
+                    steps.write_ended()
+                new = self._find_plan(steps)
             steps.end(Notes())
-        return True
 
     def _find_plan(self, steps: Steps | None) -> NewPlan | None:
         """The plan of the next batch that has anything to do; None after the last."""

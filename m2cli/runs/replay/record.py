@@ -69,7 +69,7 @@ class Recorder:
 
     def finish(self) -> Tape:
         """The tape. Raises `UsageError` for a lag of a partition that there is not."""
-        if self._files:
+        if self._files or self.event_count > _PIECE:
             self._flush()
         else:
             self._note(self._held)

@@ -154,7 +154,10 @@ def record(  # noqa: PLR0913  # what is read, how, and where to
     tally: Tally,
     tell: Tell,
 ) -> Tape:
-    """The tape of what is replayed, with `columns`; None: all there are. Raises `UnreadableSourceError` where there is nothing."""
+    """The tape of what is replayed, with `columns`; None: all there are.
+
+    Raises `UnreadableSourceError` where there is nothing.
+    """
     recorder = Recorder(folder, rule)
     for events in read(what, taken, tally, tell, columns):
         recorder.add(events)
