@@ -62,7 +62,7 @@ _ARE_IN_ORDER = "SELECT coalesce(sum(back_count), 0) = 0 AND coalesce(sum(run_co
 # event of the next it is more than `max_duration`.
 _WALK = """
     SELECT coalesce(sum(event_count), 0)::BIGINT, count(*), coalesce(sum(gap_count), 0)::BIGINT,
-        count(*) FILTER (start - last_before <= {inactivity} AND start - start_before <= {max_duration}),
+        count(*) FILTER (start - last_before BETWEEN 0 AND {inactivity} AND start - start_before <= {max_duration}),
         count(*) FILTER (last - start > {max_duration}),
         count(*) FILTER (start < last_before OR visitor <> other_visitor)
     FROM (

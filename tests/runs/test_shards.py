@@ -101,6 +101,17 @@ def test_shards_may_be_asked_for_again_and_drained_once(frames: list[pl.DataFram
         assert not sum(shard.events.height for shard in spill.shards())
 
 
+@settings(max_examples=25)
+@given(frames_of_events(), BUDGETS, st.sampled_from([1, 2, 8]))
+def test_a_shard_may_be_read_by_its_number(frames: list[pl.DataFrame], budget: int, count: int) -> None:
+    with TemporaryDirectory() as folder:
+        spill = fill(folder, budget, frames)
+        read = [spill.read(number, count) for number in range(count)]
+        assert sum(events.height for events in read) == sum(frame.height for frame in frames)
+        for number, events in enumerate(read):
+            assert events.select(in_shard(number, count).all()).item()
+
+
 def test_what_fits_is_one_shard_as_it_was_added_and_nothing_is_written(tmp_path: Path) -> None:
     events = visits_of(100, 7)
     spill = fill(tmp_path, 10_000, [events[:50], events[50:]])

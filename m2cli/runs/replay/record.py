@@ -128,8 +128,9 @@ class Recorder:
         waiting, dated = pl.DataFrame(), pl.DataFrame()
         spans = sorted(self._files)
         for span in spans:
-            files, nothing_waits = self._files[span], not _any_waits(self._files[span], later[span])
-            if nothing_waits and not (waiting.height or dated.height) and _are_as_read(files):
+            files = self._files[span]
+            nothing_waits = not (waiting.height or _any_waits(files, later[span]))
+            if nothing_waits and not dated.height and _are_as_read(files):
                 yield from ((file.path, file.seconds) for file in sorted(files, key=_order_of_arrival))
                 continue
             events = pl.concat([waiting, *(_take_away(file.path) for file in files)], how="diagonal")

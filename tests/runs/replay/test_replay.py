@@ -251,6 +251,19 @@ def test_the_replay_of_a_lake_is_what_ran_live_and_the_lake_is_only_read(
     assert list_bytes(shop.lake) == before
 
 
+def test_a_replay_in_little_memory_is_the_same(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m2cli.runs.replay.record._SHARE", 1 << 30)
+    monkeypatch.setattr("m2cli.runs.replay.play.budget_events", lambda _memory: 100_000)
+    monkeypatch.setattr("m2cli.runs.replay.play._WRITTEN_AT_ONCE", 500)
+    monkeypatch.setattr("m2cli.runs.replay.making.budget_events", lambda _memory: 50_000)
+    monkeypatch.setattr("m2cli.runs.replay.making._EVENTS_A_SHARD", 300)
+    verdict = replay_shop(shop, tmp_path).verdict
+    assert verdict.is_same
+    assert verdict.live
+    assert verdict.live.visits.same_count == verdict.one_shot.same_count == verdict.visit_count == shop.count("visits")
+    assert len(list((tmp_path / "kept" / "lake" / "events").rglob("*.parquet"))) > 4
+
+
 def test_what_is_late_only_in_the_replay_is_the_reason_of_other_boundaries(shop: Shop, tmp_path: Path) -> None:
     verdict = replay_shop(shop, tmp_path, faults=FaultRule(shuffle=20 * MINUTE)).verdict
     assert verdict.live
