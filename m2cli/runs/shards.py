@@ -158,7 +158,7 @@ class Spill:
 
         Raises `UnwritableSinkError` where a scratch file cannot be written.
         """
-        self._settle()
+        self.settle()
         return self._read(number, count)
 
     def _flush(self) -> None:
@@ -187,13 +187,13 @@ class Spill:
         for bucket, row_count in rows["_bucket"].value_counts().iter_rows():
             self._weights[bucket] += row_count * row_size
 
-    def _settle(self) -> None:
-        """Bring everything to the disk if anything is there: it is read either from there or from memory."""
+    def settle(self) -> None:
+        """Bring everything to the disk if anything is there; then `read` may be called by several threads."""
         if self.is_spilled and self._held:
             self._flush()
 
     def _plan(self, least_count: int) -> list[tuple[int, int]]:
-        self._settle()
+        self.settle()
         return list(plan_shards(self._weights, self._budget, least_count))
 
     def _read(self, number: int, count: int) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from m2cli.files.tape import PlannedRows
 from m2cli.lake.write import explain_unwritable
 from m2cli.runs.intake import IntakeRule, Tally
 from m2cli.runs.progress import tell_nobody
+from m2cli.runs.replay.making import TapeParts
 from m2cli.runs.replay.play import play
 from m2cli.runs.replay.record import Recorder
 from m2cli.runs.replay.rule import ReplayRule
@@ -107,9 +108,10 @@ def replay(what: What, rule: ReplayRule, today: Today, *, keep: Path | None = No
         tally = Tally()
         columns = COLUMNS if rule.visit == today.visit else CAUSE_COLUMNS
         tape = record(what, taken, rule, scratch, columns, tally=tally, tell=tell)
+        parts = stack.enter_context(TapeParts(tape, rule.memory, scratch / "parts"))
         played = play(tape, folder, rule, tell)
         is_same_rule = rule.visit == today.visit and what.visitor.by == DEFAULT
-        verdict = judge(tape, played, rule, scratch, live=taken if is_same_rule else None, tell=tell)
+        verdict = judge(tape, parts, played, rule, scratch, live=taken if is_same_rule else None, tell=tell)
         measures = []
         if rule.visit != today.visit:
             rules = [Measures("today", today.visit), Measures("what if", rule.visit)]

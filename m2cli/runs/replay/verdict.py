@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from m2cli.files.tape import PlannedRows
 from m2cli.lake.layout import DUPLICATES, EVENTS, LATE, REJECTS, VISITS, Table
 from m2cli.lake.prove import Proof, prove_visits
 from m2cli.lake.scan import scan_files
@@ -23,7 +24,7 @@ from m2cli.runs.replay.compare import (
     digest_place,
     digest_visits,
 )
-from m2cli.runs.replay.making import Making, count_shards, open_spill
+from m2cli.runs.replay.making import Making, work_ahead
 from m2cli.visits import sessionize
 
 if TYPE_CHECKING:
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
 
     from m2cli.files.tape import Tape
     from m2cli.runs.progress import Tell
+    from m2cli.runs.replay.making import TapeParts
     from m2cli.runs.replay.play import Played
     from m2cli.runs.replay.rule import ReplayRule
     from m2cli.runs.replay.sources import LakeInput
-    from m2cli.runs.shards import Shard, Spill
+    from m2cli.runs.shards import Shard
 
 _OF_VISITS = ("visit_id", "visitor_id", "event_time", *PLACE)
-_AT_ONCE = ("visitor_id", "event_time", "event_id", *PLACE)
+# Of the memory that may be taken, DuckDB takes so much: what it checks, the kernel does again beside it.
+_SHARE = 4
 _NO_REASONS = pl.DataFrame(schema={"visitor_id": pl.String, "reason": pl.String})
 
 
@@ -102,66 +105,90 @@ class Replayed:
 
 
 def judge(  # noqa: PLR0913  # all that is held against each other
-    tape: Tape, played: Played, rule: ReplayRule, scratch: Path, *, live: LakeInput | None, tell: Tell = tell_nobody
+    tape: Tape,
+    parts: TapeParts,
+    played: Played,
+    rule: ReplayRule,
+    scratch: Path,
+    *,
+    live: LakeInput | None,
+    tell: Tell = tell_nobody,
 ) -> Verdict:
     """Hold what was `played` against all there is; `live` is the lake that the tape was made of, if any.
 
-    Raises `UnreadableSourceError` where a file is gone meanwhile.
+    `parts` are the tape's events by visitor. Raises `UnreadableSourceError` where a file is gone meanwhile.
     """
     replayed = Replayed(played.lake)
-    made = Making(scratch / "replayed", rule.memory)
-    made.add_events(replayed.read(EVENTS, _OF_VISITS))
-    late = _aside(replayed.scan(LATE), "late_reason")
-    duplicates = _aside(replayed.scan(DUPLICATES), None)
-    rejects = replayed.scan(REJECTS).select(PLACE).collect()
-    against = _Against(live, made, rule.memory, scratch) if live else None
-    if against:
-        made.add_rows(replayed.read(VISITS, TOLD))
-        against.set_aside(late, duplicates)
-    one_shot = Comparison()
-    set_aside = pl.concat([late.select(PLACE), rejects]).select(digest_place()).to_series()
-    done = 0
-    for shard in _part_tape(tape, set_aside, rule.memory, scratch).drain(count_shards(tape.row_count)):
-        found = made.read(shard.number, shard.count)
-        at_once = digest_visits(sessionize(shard.events, rule.visit).events.select(_OF_VISITS))
-        one_shot += compare_visits(at_once, found, _NO_REASONS)
+    with ThreadPoolExecutor(1, thread_name_prefix="m2-prove") as prover:
+        proof = prover.submit(_prove, tape, replayed, rule, scratch)
+        made = Making(scratch / "replayed", rule.memory)
+        made.add_events(replayed.read(EVENTS, _OF_VISITS))
+        late = _aside(replayed.scan(LATE), "late_reason")
+        duplicates = _aside(replayed.scan(DUPLICATES), None)
+        rejects = replayed.scan(REJECTS).select(PLACE).collect()
+        against = _Against(live, rule.memory, scratch) if live else None
         if against:
-            against.compare(found, shard)
-        done += shard.events.height
-        tell(Step("comparing", done, tape.row_count, "events"))
-        del shard  # before the next one is read
-    proof = prove_visits(
+            made.add_rows(replayed.read(VISITS, TOLD))
+            against.set_aside(late, duplicates)
+        made.settle()
+        set_aside = pl.concat([late.select(PLACE), rejects]).select(digest_place()).to_series()
+        one_shot, visits, done = Comparison(), Comparison(), 0
+        compare = partial(_compare_shard, made=made, against=against, set_aside=set_aside, rule=rule)
+        for of_shard in work_ahead(compare, parts.drain()):
+            one_shot, visits, done = one_shot + of_shard.one_shot, visits + of_shard.live, done + of_shard.event_count
+            tell(Step("comparing", done, tape.row_count, "events"))
+        return Verdict(
+            event_count=tape.row_count,
+            batch_count=played.batch_count,
+            visit_count=made.visit_count,
+            late_count=late.height,
+            duplicate_count=duplicates.height,
+            reject_count=rejects.height,
+            live=against.finish(visits) if against else None,
+            proof=proof.result(),
+            one_shot=one_shot,
+        )
+
+
+def _prove(tape: Tape, replayed: Replayed, rule: ReplayRule, scratch: Path) -> Proof:
+    return prove_visits(
         replayed.paths(EVENTS),
         replayed.paths(LATE, DUPLICATES, REJECTS),
         [piece.path for piece in tape.pieces],
         inactivity=rule.visit.inactivity,
         max_duration=rule.visit.max_duration,
-        memory=rule.memory,
+        memory=rule.memory // _SHARE,
         scratch=scratch,
     )
-    tell(Step("comparing", tape.row_count, tape.row_count, "events"))
-    return Verdict(
-        event_count=tape.row_count,
-        batch_count=played.batch_count,
-        visit_count=made.visit_count,
-        late_count=late.height,
-        duplicate_count=duplicates.height,
-        reject_count=rejects.height,
-        live=against.finish() if against else None,
-        proof=proof,
-        one_shot=one_shot,
-    )
+
+
+class _Compared(NamedTuple):
+    one_shot: Comparison
+    live: Comparison
+    event_count: int
+
+
+def _compare_shard(
+    shard: Shard, *, made: Making, against: _Against | None, set_aside: pl.Series, rule: ReplayRule
+) -> _Compared:
+    """What some visitors did against the kernel at once, on all that was on time (DESIGN 4.7), and what ran live."""
+    events, found = shard.events, made.read(shard.number, shard.count)
+    if len(set_aside):
+        events = events.filter(~digest_place().is_in(set_aside.implode()))
+    at_once = digest_visits(sessionize(events, rule.visit).events.select(_OF_VISITS))
+    live = against.compare(found, shard) if against else Comparison()
+    return _Compared(compare_visits(at_once, found, _NO_REASONS), live, shard.events.height)
 
 
 class _Against:
     """What ran live, held against a replay, some visitors at a time."""
 
-    def __init__(self, live: LakeInput, made: Making, memory: int, scratch: Path) -> None:
-        self._live, self._made = live, made
+    def __init__(self, live: LakeInput, memory: int, scratch: Path) -> None:
+        self._live = live
         self._expected = Making(scratch / "live", memory)
         self._expected.add_events(live.read_events(_OF_VISITS[1:]))
         self._expected.add_rows(live.read_visits(TOLD))
-        self._visits = Comparison()
+        self._expected.settle()
 
     def set_aside(self, late: pl.DataFrame, duplicates: pl.DataFrame) -> None:
         """Compare what was set aside, which says why visits differ."""
@@ -171,25 +198,16 @@ class _Against:
         self._duplicates, why_twice = compare_aside(twice, duplicates.filter(at_date))
         self._reasons = pl.concat([why_late, why_twice])
 
-    def compare(self, found: pl.DataFrame, shard: Shard) -> None:
+    def compare(self, found: pl.DataFrame, shard: Shard) -> Comparison:
         """Compare the visits of a shard's visitors."""
         touching = found.filter(self._live.touches("start_time", "end_time"))
-        self._visits += compare_visits(self._expected.read(shard.number, shard.count), touching, self._reasons)
+        return compare_visits(self._expected.read(shard.number, shard.count), touching, self._reasons)
 
-    def finish(self) -> Live:
-        """What came of it."""
-        return Live(visits=self._visits, late=self._late, duplicates=self._duplicates)
+    def finish(self, visits: Comparison) -> Live:
+        """All that came of it."""
+        return Live(visits=visits, late=self._late, duplicates=self._duplicates)
 
 
 def _aside(rows: pl.LazyFrame, reason: str | None) -> pl.DataFrame:
     why = pl.col(reason) if reason else pl.lit("duplicate")
     return rows.select(*PLACE, "visitor_id", "event_time", reason=why).collect()
-
-
-def _part_tape(tape: Tape, set_aside: pl.Series, memory: int, scratch: Path) -> Spill:
-    """All that was on time, which the kernel is given at once (DESIGN 4.7), parted by visitor."""
-    spill = open_spill(scratch / "at-once", memory)
-    for events in tape.read(PlannedRows(first=0, end=tape.row_count), _AT_ONCE):
-        is_aside = digest_place().is_in(set_aside.implode())
-        spill.add(events.filter(~is_aside) if len(set_aside) else events)
-    return spill
