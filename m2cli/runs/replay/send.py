@@ -166,10 +166,10 @@ class _Sender:
         return SendFacts(sent.sent_count - before, before, elapsed_since(start))
 
     def _find_due(self, first: int, seconds: float) -> int:
-        """How many events are due after so many seconds of sending, of which that at `first` was due at once."""
+        """How many events are due after so many seconds of sending, which began with the second up to `first`."""
         if self._rule.speed is None:
             return self._tape.row_count
-        reached = first + seconds * self._rule.speed
+        reached = first - 1 + seconds * self._rule.speed
         whole = self._tape.find_end(datetime.fromtimestamp(int(reached), UTC))
         # The events of a second are due one after the other, not all at its end.
         rest = self._tape.find_end(datetime.fromtimestamp(int(reached) + 1, UTC)) - whole
