@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TOLD = ("visit_id", "visitor_id", "page_count", "show_count", "click_count", "purchase_count", "end_reason")
 _OPEN_ENDED = ("flush", "end_of_input")
 NOT_EXPLAINED = "not explained"
+# Of events that were late live as well, and that a rebuild has put into visits since.
+MERGED = "late, merged by rebuild"
 # Of what differs, so many are named.
 _NAMED = 20
 
@@ -47,6 +49,11 @@ class Comparison:
             reasons=dict(sorted((Counter(self.reasons) + Counter(other.reasons)).items())),
             visit_ids=tuple(sorted({*self.visit_ids, *other.visit_ids})[:_NAMED]),
         )
+
+    @property
+    def is_same(self) -> bool:
+        """Whether no visit differs but those that a rebuild has made anew."""
+        return self.difference_count == self.reasons.get(MERGED, 0)
 
     @property
     def difference_count(self) -> int:
@@ -157,17 +164,30 @@ class Aside:
     only_replay: dict[str, int]
 
     @property
+    def is_same(self) -> bool:
+        """Whether only one of them has none but those that a rebuild has put into visits."""
+        return self.difference_count == self.only_live.get(MERGED, 0) + self.only_replay.get(MERGED, 0)
+
+    @property
     def difference_count(self) -> int:
         """How many only one of them has."""
         return sum(self.only_live.values()) + sum(self.only_replay.values())
 
 
-def compare_aside(live: pl.DataFrame, replayed: pl.DataFrame) -> tuple[Aside, pl.DataFrame]:
-    """Two frames of events that were set aside, with PLACE, `visitor_id` and `reason`; why visitors differ."""
+def compare_aside(
+    live: pl.DataFrame, replayed: pl.DataFrame, merged: pl.Series | None = None
+) -> tuple[Aside, pl.DataFrame]:
+    """Two frames of events that were set aside, with PLACE, `visitor_id` and `reason`; why visitors differ.
+
+    `merged` are the visitors of events that a rebuild has put into visits, if there was one: copies of these are
+    duplicates since, or the others are.
+    """
     only = {
         "live": live.join(replayed, on=PLACE, how="anti", nulls_equal=True),
         "in the replay": replayed.join(live, on=PLACE, how="anti", nulls_equal=True),
     }
+    if merged is not None:
+        only = {name: _mark_merged(rows, merged) for name, rows in only.items()}
     counts = {name: dict(sorted(Counter(rows["reason"]).items())) for name, rows in only.items()}
     aside = Aside(
         same_count=live.height - only["live"].height, only_live=counts["live"], only_replay=counts["in the replay"]
@@ -175,7 +195,13 @@ def compare_aside(live: pl.DataFrame, replayed: pl.DataFrame) -> tuple[Aside, pl
     return aside, pl.concat(list(_explain(only)))
 
 
+def _mark_merged(rows: pl.DataFrame, merged: pl.Series) -> pl.DataFrame:
+    is_merged = pl.col("visitor_id").is_in(merged.implode())
+    return rows.with_columns(reason=pl.when(is_merged).then(pl.lit(MERGED)).otherwise("reason"))
+
+
 def _explain(only: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
     for name, rows in only.items():
-        reason = pl.format("{} only {}", pl.col("reason"), pl.lit(name))
+        where = pl.format("{} only {}", pl.col("reason"), pl.lit(name))
+        reason = pl.when(pl.col("reason") == MERGED).then("reason").otherwise(where)
         yield rows.select("visitor_id", reason=reason)

@@ -59,6 +59,11 @@ def read_live_rule(lake: Path) -> LiveRule | None:
     return LiveRule(plan.visit, plan.max_ahead) if plan else None
 
 
+def _was_rebuilt(lake: Path) -> bool:
+    with open_ledger(lake / OWN_FOLDER / LEDGER) as ledger:
+        return bool(ledger.list_batches(1, kinds=["rebuild"]))
+
+
 class LakeInput:
     """The events of a lake that a replay takes: of all visits that touch the dates, and what was late or twice then."""
 
@@ -67,6 +72,7 @@ class LakeInput:
         self.lake, self.day = lake, day
         self.snapshot: Snapshot = read_snapshot(lake)
         self.has_arrival = has_ledger(lake)
+        self.is_rebuilt = self.has_arrival and _was_rebuilt(lake)
         self._afterwards = visit.max_out_of_orderness + _AFTERWARDS
 
     @property

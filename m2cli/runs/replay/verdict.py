@@ -55,8 +55,8 @@ class Live:
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing differs."""
-        return not (self.visits.difference_count or self.late.difference_count or self.duplicates.difference_count)
+        """Whether nothing differs but what a rebuild has made anew since."""
+        return self.visits.is_same and self.late.is_same and self.duplicates.is_same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def judge(  # noqa: PLR0913  # all that is held against each other
         late = _aside(replayed.scan(LATE), "late_reason")
         duplicates = _aside(replayed.scan(DUPLICATES), None)
         rejects = replayed.scan(REJECTS).select(PLACE).collect()
-        against = _Against(live, rule.memory, scratch) if live else None
+        against = _Against(live, rule, scratch) if live else None
         if against:
             made.add_rows(replayed.read(VISITS, TOLD))
             against.set_aside(late, duplicates)
@@ -183,9 +183,11 @@ def _compare_shard(
 class _Against:
     """What ran live, held against a replay, some visitors at a time."""
 
-    def __init__(self, live: LakeInput, memory: int, scratch: Path) -> None:
+    def __init__(self, live: LakeInput, rule: ReplayRule, scratch: Path) -> None:
         self._live = live
-        self._expected = Making(scratch / "live", memory)
+        # Where events are moved, more of them are late than were.
+        self._may_be_merged = live.is_rebuilt and not rule.faults.moves_events
+        self._expected = Making(scratch / "live", rule.memory)
         self._expected.add_events(live.read_events(_OF_VISITS[1:]))
         self._expected.add_rows(live.read_visits(TOLD))
         self._expected.settle()
@@ -193,9 +195,13 @@ class _Against:
     def set_aside(self, late: pl.DataFrame, duplicates: pl.DataFrame) -> None:
         """Compare what was set aside, which says why visits differ."""
         at_date = self._live.touches("event_time", "event_time")
-        self._late, why_late = compare_aside(_aside(self._live.scan_late(), "late_reason"), late.filter(at_date))
-        twice = _aside(self._live.scan_duplicates(), None)
-        self._duplicates, why_twice = compare_aside(twice, duplicates.filter(at_date))
+        late, duplicates = late.filter(at_date), duplicates.filter(at_date)
+        late_live = _aside(self._live.scan_late(), "late_reason")
+        only_late = late.join(late_live, on=PLACE, how="anti", nulls_equal=True)
+        merged = only_late["visitor_id"].unique() if self._may_be_merged else None
+        self._late, why_late = compare_aside(late_live, late, merged)
+        twice_live = _aside(self._live.scan_duplicates(), None)
+        self._duplicates, why_twice = compare_aside(twice_live, duplicates, merged)
         self._reasons = pl.concat([why_late, why_twice])
 
     def compare(self, found: pl.DataFrame, shard: Shard) -> Comparison:

@@ -20,6 +20,7 @@ from m2cli.errors import UnreadableSourceError, UsageError
 from m2cli.lake.scan import scan_lake
 from m2cli.runs.intake import Tally
 from m2cli.runs.progress import tell_nobody
+from m2cli.runs.replay.compare import MERGED
 from m2cli.runs.replay.rule import FaultRule, Outage, ReplayRule
 from m2cli.runs.replay.run import What, find_today, record, replay
 from m2cli.runs.sample import make_sample
@@ -29,6 +30,7 @@ from m2cli.visits import VisitRule
 from tests.cli.command import M2, ROOT
 from tests.pipelines_runs.shop import Shop
 from tests.properties.test_sample_truth import FACTS
+from tests.runs.rebuild.rebuilding import rebuild
 from tests.truth import read_truth
 
 if TYPE_CHECKING:
@@ -273,6 +275,23 @@ def test_what_is_late_only_in_the_replay_is_the_reason_of_other_boundaries(shop:
     assert set(verdict.live.visits.reasons) == {"late only in the replay"}
     assert verdict.proof.is_good
     assert not verdict.one_shot.difference_count
+
+
+def test_what_a_rebuild_has_merged_is_named_and_no_difference(shop: Shop, tmp_path: Path) -> None:
+    rebuilt = Shop(tmp_path / "rebuilt")
+    rebuilt.settle(visit=VisitRule(), sources=(rebuilt.events_source(),))
+    shutil.copytree(shop.lake, rebuilt.lake, dirs_exist_ok=True)
+    rebuilt.now = shop.now
+    merged_count = rebuild(rebuilt, first=DAY, last=DAY, with_late=True).merged_count
+    assert merged_count > 5
+    for day in (None, DAY):
+        verdict = replay_shop(rebuilt, tmp_path / str(day), day).verdict
+        assert verdict.live
+        assert verdict.is_same
+        assert verdict.live.visits.reasons.keys() == {MERGED}
+        assert verdict.live.late.only_replay == {MERGED: merged_count}
+    moved = replay_shop(rebuilt, tmp_path / "moved", DAY, faults=FaultRule(shuffle=20 * MINUTE)).verdict
+    assert not moved.is_same
 
 
 def test_a_lake_that_was_changed_by_hand_is_told_from_what_it_was(shop: Shop, tmp_path: Path) -> None:
