@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("table", "json")
 _LABEL_WIDTH = 11
+_LARGEST_SEED = 2**63 - 1
 
 
 def _limit_option(name: str, help_text: str) -> Callable[..., Any]:
@@ -59,7 +60,13 @@ def _limit_option(name: str, help_text: str) -> Callable[..., Any]:
     "--late-partition", "lags", multiple=True, metavar="NAME=DURATION", help="This partition comes later: `web-3=20m`."
 )
 @duration_option("--shuffle", timedelta(0), "Move events out of order by up to this.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Another seed shuffles otherwise.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, _LARGEST_SEED),
+    default=7,
+    show_default=True,
+    help="Another seed shuffles otherwise.",
+)
 @click.option("--log-format", metavar="NAME", help="Format of access logs: combined (default), common.")
 @click.option(
     "--map", "mapping", multiple=True, metavar="COLUMN=INPUT", help="An event's column and the input's that holds it."
@@ -71,7 +78,7 @@ def _limit_option(name: str, help_text: str) -> Callable[..., Any]:
 @click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw what --sweep found in this file, too.")
 @click.option("--to-kafka", "topic", metavar="TOPIC", help="No batches: send the events to this topic, as they came.")
 @click.option(
-    "--speed", type=float, default=1.0, show_default=True, help="Of --to-kafka: how many times as fast; 0: at once."
+    "--speed", type=float, metavar="FACTOR", help="Of --to-kafka: how many times as fast; 0: at once. [default: 1]"
 )
 @click.option("--shift", is_flag=True, help="Of --to-kafka: move event times so that the last is sent when it happens.")
 @click.option("--restart", is_flag=True, help="Of --to-kafka: begin again, whatever an earlier run has sent.")
@@ -109,7 +116,7 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     sweep: str | None,
     plot: Path | None,
     topic: str | None,
-    speed: float,
+    speed: float | None,
     shift: bool,
     restart: bool,
     cluster: dict[str, Any],
@@ -173,10 +180,16 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
     )
     if plot and not sweep:
         raise UsageError("`--plot` draws what `--sweep` finds; add `--sweep inactivity=10m,20m,30m`")
+    if not topic and (speed is not None or shift or restart):
+        raise UsageError("`--speed`, `--shift` and `--restart` are for `--to-kafka TOPIC`")
+    if topic and sweep:
+        raise UsageError("`--to-kafka` sends events, and `--sweep` measures them; ask for one of them")
     start = stopwatch()
     if topic:
         kafka = make_kafka_rule(cluster, os.environ)
-        pace = PaceRule(kafka=kafka, topic=topic, speed=speed or None, is_shifted=shift, restarts=restart)
+        pace = PaceRule(
+            kafka=kafka, topic=topic, speed=1.0 if speed is None else speed or None, is_shifted=shift, restarts=restart
+        )
         _send(what, rule, pace, console)
         return
     if sweep:
@@ -221,6 +234,17 @@ def _send(what: What, rule: ReplayRule, pace: PaceRule, console: Console) -> Non
     )
 
 
+def _check_place(path: Path) -> None:
+    """Raise `UnwritableSinkError` where `path` cannot be written: before the work, not after it."""
+    from m2cli.lake.write import explain_unwritable
+
+    is_there = path.exists()
+    with explain_unwritable(path):
+        path.open("ab").close()
+        if not is_there:
+            path.unlink()
+
+
 def _sweep(  # noqa: PLR0913  # how it is shown, by keyword
     what: What, rule: ReplayRule, text: str, plot: Path | None, *, is_json: bool, console: Console
 ) -> None:
@@ -230,6 +254,8 @@ def _sweep(  # noqa: PLR0913  # how it is shown, by keyword
     from m2cli.runs.replay.run import sweep
     from m2cli.runs.replay.what_if import parse_sweep
 
+    if plot:
+        _check_place(plot)
     tally = Tally()
     with console.progress() as tell:
         found = sweep(what, rule, parse_sweep(text, rule.visit), tally=tally, tell=tell)

@@ -98,8 +98,8 @@ def parse_outage(text: str) -> Outage:
         outage = Outage(time.fromisoformat(first), time.fromisoformat(last))
     except ValueError:
         dash = ""
-    if not dash or outage.start == outage.end:
-        raise UsageError(f"`{text}` is no time of the day; write it as `10:00-11:00`")
+    if not dash or outage.start == outage.end or outage.start.tzinfo or outage.end.tzinfo:
+        raise UsageError(f"`{text}` is no time of the day; write it as `10:00-11:00`, which is UTC")
     return outage
 
 

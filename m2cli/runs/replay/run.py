@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from m2cli.runs.replay.verdict import Verdict
 
 
+# Where nothing is an event, so many of the reasons are named.
+_NAMED = 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class What:
     """What is replayed: a lake, of one date or all, or logs and event files. Raises `UsageError` unless it is one."""
@@ -165,7 +169,9 @@ def record(  # noqa: PLR0913  # what is read, how, and where to
         recorder.add(events)
     if not recorder.event_count:
         named = what.lake or ", ".join(what.inputs)
-        raise UnreadableSourceError(named, f"there is no event{f' of {what.day}' if what.day else ''} in it")
+        rejects = ", ".join(f"{reason}: {count:,}" for reason, count in tally.commonest[:_NAMED])
+        of_day = f" of {what.day}" if what.day else ""
+        raise UnreadableSourceError(named, f"there is no event{of_day} in it" + (f" ({rejects})" if rejects else ""))
     return recorder.finish()
 
 
@@ -181,6 +187,7 @@ def read(
 def _make(folder: Path) -> Path:
     with explain_unwritable(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"`{folder}` is not empty; name another folder in `--keep`")
+            what = "not empty" if folder.is_dir() else "no folder"
+            raise UsageError(f"`{folder}` is {what}; name another folder in `--keep`")
         folder.mkdir(parents=True, exist_ok=True)
     return folder
