@@ -10,6 +10,7 @@ from m2cli.events import TIME
 from m2cli.visits.rules import microseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import timedelta
 
     from m2cli.runs.replay.rule import FaultRule
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PLACE = ("source", "part_id", "position_in_source")
 READ_TIME = "read_time"
 _KEY_BITS = 63
+_FAR_BEFORE = -(1 << 62)
 
 
 def derive_arrival(events: pl.DataFrame) -> pl.DataFrame:
@@ -77,6 +79,14 @@ class Arrivals:
         self._reached |= {source: tuple(times) for source, *times in last.iter_rows()}
         read = self._shuffle() + self._lag()
         return dated.select("row", read.cast(TIME).alias(READ_TIME))
+
+    def find_earliest(self, sources: Iterable[str]) -> int:
+        """Before when, in µs, nothing of these partitions is read that is yet to come, however it is moved.
+
+        What is on time has no time more than B before the furthest of its partition, and is never read before that.
+        """
+        reached = [self._reached[source][1] if source in self._reached else _FAR_BEFORE for source in sources]
+        return min(reached, default=-_FAR_BEFORE) - microseconds(self._visit.max_out_of_orderness)
 
     def _reach(self, placed: pl.DataFrame) -> pl.DataFrame:
         """`placed` with how far its partition has come with each event, in each sense of it."""

@@ -136,18 +136,14 @@ class Recorder:
             events = pl.concat([waiting, *(_take_away(file.path) for file in files)], how="diagonal")
             events, waiting = (events, events.clear()) if nothing_waits else _part(events, later[span])
             dated = pl.concat([dated, _date(events, arrivals)], how="diagonal")
-            # What lags, or is moved, may be read after what arrives in the next span, but nothing there before it.
-            is_due = pl.col(READ_TIME).to_physical() < self._find_due(span)
+            # What lags, or is moved, may be read after what arrives in the next span, but nothing there before it. A
+            # shuffle moves events to within it after their own time, which may be before the span.
+            due_time = arrivals.find_earliest(later[span]) if self._rule.faults.shuffle else (span + 1) * _SPAN
+            is_due = pl.col(READ_TIME).to_physical() < due_time
             due, dated = (dated, dated.clear()) if span == spans[-1] else (dated.filter(is_due), dated.filter(~is_due))
             if due.height:
                 is_sorted = due[READ_TIME].is_sorted()
                 yield self._put(due if is_sorted else due.sort(READ_TIME, maintain_order=True))
-
-    def _find_due(self, span: int) -> int:
-        """Before when everything is there that can be read, once all of `span` has arrived."""
-        shuffle = self._rule.faults.shuffle
-        # A shuffle takes events to within it after their own time, which may be long before they arrived.
-        return (span + 1) * _SPAN if not shuffle else -1
 
 
 def _part_spans(events: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2cli.events import TIME
 from m2cli.runs.replay import record
 from m2cli.runs.replay.record import Recorder
-from m2cli.runs.replay.rule import ReplayRule
+from m2cli.runs.replay.rule import FaultRule, ReplayRule
+from m2cli.visits import VisitRule
 
 if TYPE_CHECKING:
     import pytest
@@ -59,6 +61,7 @@ def read_times(rows: list[Row]) -> dict[tuple[object, ...], datetime]:
     return found
 
 
+@settings(max_examples=25)
 @given(frames_of_arrivals(), st.booleans(), st.sampled_from([7, 40, 1_000]))
 def test_the_tape_is_read_as_a_plain_loop_says(frames: list[list[Row]], is_parted: bool, span: int) -> None:
     rows = [row for frame in frames for row in frame]
@@ -84,6 +87,28 @@ def test_the_tape_is_read_as_a_plain_loop_says(frames: list[list[Row]], is_parte
     for source in {row[0] for row in rows}:
         places = [(row[1] or "", row[2]) for row in found if row[0] == source]
         assert places == sorted(places)
+
+
+@settings(max_examples=20)
+@given(frames_of_arrivals(), st.sampled_from([7, 40]), st.integers(1, 30), st.integers(0, 20))
+def test_a_shuffle_does_not_depend_on_what_fits(frames: list[list[Row]], span: int, shuffle: int, bound: int) -> None:
+    visit = VisitRule(max_out_of_orderness=bound * SECOND)
+    rule = ReplayRule(visit=visit, faults=FaultRule(shuffle=shuffle * SECOND))
+    tapes = []
+    for share in (1, 1 << 40):
+        with (
+            TemporaryDirectory() as folder,
+            patch.object(record, "_SHARE", share),
+            patch.object(record, "_SPAN", span * 1_000_000),
+        ):
+            recorder = Recorder(Path(folder), rule)
+            for frame in frames:
+                recorder.add(pl.DataFrame(frame, schema=SCHEMA, orient="row"))
+            tape = recorder.finish()
+            found = [row for piece in tape.pieces for row in pl.read_parquet(piece.path, glob=False).iter_rows()]
+            steps = pairwise([0, *tape.ends])
+            tapes.append((tape.times, [sorted(found[first:end], key=str) for first, end in steps]))
+    assert tapes[0] == tapes[1]
 
 
 def _count_up(paths: list[Path]) -> list[int]:
