@@ -32,6 +32,15 @@ def run_and_exit(body: Callable[[], object]) -> NoReturn:
     sys.exit(_run_interruptibly(body))
 
 
+def hold_pages() -> None:
+    """Let Polars hold for some seconds what memory it is done with, unless the environment says how long.
+
+    For who takes and leaves much of it again and again: to get pages anew from the system was a fifth of a replay's
+    time. Polars reads it when it is loaded, so this comes before.
+    """
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:10000")
+
+
 @contextmanager
 def ending_gently() -> Iterator[Callable[[float], bool]]:
     """Within the block the first signal that would end the process asks it to end; the next ends it as ever.

@@ -15,7 +15,7 @@ from m2cli.commands.options import DURATION as DURATION_TYPE
 from m2cli.commands.replayed import describe, format_measures, list_json
 from m2cli.commands.words import describe_rejects
 from m2cli.errors import UnknownNameError, UsageError
-from m2cli.process import open_stdout
+from m2cli.process import hold_pages, open_stdout
 from m2cli.settings import parse_mapping, parse_size
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def replay(  # noqa: PLR0913  # one parameter an option; they end in two rules
       m2 replay --lake lake --date 2026-11-20 --to-kafka test --speed 60 --shift --bootstrap-server localhost:9092
       m2 replay --lake lake --outage 10:00-11:00 --late-partition web-3=20m --shuffle 5m
     """
+    hold_pages()
+
     from dataclasses import replace
 
     from m2cli.clock import elapsed_since, stopwatch
