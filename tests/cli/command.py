@@ -6,12 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from unittest.mock import patch
-
-from m2cli import cli, process
 
 from tests.forks import run_forked
 
@@ -50,15 +45,6 @@ def run_m2(
     if not prefix:
         return run_forked(args, folder, stdin)
     return subprocess.run([*prefix, M2, *args], cwd=folder, input=stdin, capture_output=True, check=False)
-
-
-def call_m2(*args: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
-    """`run_m2` without a process of its own, where what is shown does not depend on one: a second less each time."""
-    out, err = (TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with chdir(folder), redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", ["m2", *args]):
-        code = process._run_interruptibly(cli._call)
-    streams = [stream.buffer.getvalue() for stream in (out, err)]  # type: ignore[attr-defined]  # they are BytesIO
-    return subprocess.CompletedProcess(["m2", *args], int(code), *streams)
 
 
 def show(done: subprocess.CompletedProcess[bytes], folder: Path) -> str:

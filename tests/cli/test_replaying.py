@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from tests.cli.command import ROOT, call_m2, compare_with_golden, show
+from tests.cli.command import ROOT, compare_with_golden, run_m2, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,21 +55,21 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_person_sees(name: str, shop: Path) -> None:
-    compare_with_golden(name, show(call_m2(*CASES[name], folder=shop), shop))
+    compare_with_golden(name, show(run_m2(*CASES[name], folder=shop), shop))
 
 
 def test_a_visit_is_explained_and_watermarks_are_shown(tmp_path: Path) -> None:
     (tmp_path / "shop.toml").write_text(TOML)
-    assert call_m2("run", "shop.toml", "--flush", folder=tmp_path).returncode == 0
+    assert run_m2("run", "shop.toml", "--flush", folder=tmp_path).returncode == 0
     visits = pl.read_parquet(tmp_path / "lake" / "visits" / "**" / "*.parquet", hive_partitioning=False)
     [(visit_id,)] = visits.sort("event_count", "visit_id").select("visit_id").tail(1).rows()
-    explained = call_m2("explain", visit_id, "--lake", "lake", folder=tmp_path)
+    explained = run_m2("explain", visit_id, "--lake", "lake", folder=tmp_path)
     lines = explained.stdout.decode().splitlines()
     assert lines[0].startswith(f"visit       {visit_id} of visitor ")
     assert [line.split()[0] for line in lines[:6]] == ["visit", "begins", "ends", "limit", "closed", "late"]
-    shown = call_m2("status", "shop.toml", "--watermarks", "--format", "json", folder=tmp_path)
+    shown = run_m2("status", "shop.toml", "--watermarks", "--format", "json", folder=tmp_path)
     assert shown.returncode == 0
     assert b'"late_reasons"' in shown.stdout
-    table = call_m2("status", "shop.toml", "--watermarks", "--date", "2025-12-30", folder=tmp_path).stdout.decode()
+    table = run_m2("status", "shop.toml", "--watermarks", "--date", "2025-12-30", folder=tmp_path).stdout.decode()
     assert table.splitlines()[0].split()[:3] == ["partition", "batches", "lag"]
     assert "B = 5m" in table
