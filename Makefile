@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# One more than there are processors: much of the tests' time is waiting, for brokers and for what is killed.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 M2 := $(BIN)/m2
 
 .PHONY: help setup demo test soak lint bench docs clean
@@ -31,10 +33,10 @@ demo: setup
 	$(M2) trace a5a1d93c25f20e75 --lake demo/lake
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 soak: setup
-	M2_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n auto --dist worksteal -m "soak or not soak"
+	M2_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "soak or not soak"
 
 lint: setup
 	$(BIN)/ruff check .
