@@ -19,6 +19,11 @@ settings.register_profile("soak", max_examples=5_000, deadline=None, print_blob=
 settings.load_profile(os.environ.get("M2_HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those first that wait for brokers to die and to come back: others are worked on meanwhile."""
+    items.sort(key=lambda item: "own_broker" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """An Apache Kafka that all processes of a test run share; it starts when the first one asks for it."""
