@@ -68,7 +68,14 @@ def test_what_is_written_by_column_is_what_fastavro_writes(case: Drawn) -> None:
     schema, values = case
     messages = [message(schema, value) for value in values]
     rows, _ = read_by_column(schema, [each[10:] for each in messages])
-    assert Encoder(schema).encode(rows).to_list() == messages
+    written = Encoder(schema).encode(rows).to_list()
+    parsed = fastavro.parse_schema(schema.definition)
+    for ours, theirs in zip(written, messages, strict=True):
+        if ours != theirs:  # to a decimal of -128, -32768 and so on fastavro gives a byte more than it needs
+            assert len(ours) < len(theirs)
+            assert "decimal" in str(schema.definition)
+            read = [fastavro.schemaless_reader(io.BytesIO(each[10:]), parsed, None) for each in (ours, theirs)]
+            assert read[0] == read[1]
 
 
 @given(drawn(), st.data())
