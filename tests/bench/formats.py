@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,8 @@ def _compare(name: str, log: Path, folder: Path, rounds: int) -> tuple[Measured,
         shutil.rmtree(out, ignore_errors=True)
         took.append(_measure(own))
         if has_peer and not number:  # it takes ten times as long, and wobbles less
-            peers.append(_measure(theirs))
+            with suppress(subprocess.CalledProcessError):  # of some lines it says that they are none of its format
+                peers.append(_measure(theirs))
     return _median(took), _median(peers) if peers else None
 
 
