@@ -39,10 +39,11 @@ class RdkafkaClient(BaseClient):
         self._complaints = Complaints()
         self._settings = make_rdkafka_settings(rule, self._complaints)
         self._consumer: Any = None
-        from confluent_kafka.admin import AdminClient
-
-        self._admin = AdminClient(self._settings)
+        self._admin: Any = None
         with self._explained("begin to read"):
+            from confluent_kafka.admin import AdminClient
+
+            self._admin = AdminClient(self._settings)
             self._admin.list_topics("__consumer_offsets", timeout=rule.timeout.total_seconds())
 
     def describe_topic(self, topic: str) -> TopicFacts | None:
@@ -244,7 +245,8 @@ class RdkafkaClient(BaseClient):
         try:
             yield
         except (KafkaException, OSError) as error:
-            self._admin.poll(0)  # which hears what it complains of
+            if self._admin is not None:
+                self._admin.poll(0)  # which hears what it complains of
             raise BrokerAwayError(self.rule.bootstrap_servers, doing, self._complaints.explain(error)) from error
 
 

@@ -10,14 +10,13 @@ import polars as pl
 
 from m2cli.errors import UsageError
 from m2cli.stages.distinct import map_distinct, replace_rows
-from m2cli.stages.secret_spans import REDACTED, decode
+from m2cli.stages.secret_spans import DECODINGS, REDACTED, decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _ESCAPE = "%[0-9A-Fa-f]{2}"
-_DECODINGS = 8  # as often as the default list decodes
 # A pattern that finds nothing between two of these signs would be put there, and redact nothing.
 _PROBES = pl.Series(["", "a", "a 1", "é-_1\n"])
 
@@ -66,7 +65,7 @@ def _decode(texts: pl.Series) -> pl.Series:
 
 
 def _decode_one(text: str) -> str:
-    for _ in range(_DECODINGS):
+    for _ in range(DECODINGS):
         before, text = text, unquote(text, "latin-1")
         if text == before:
             break

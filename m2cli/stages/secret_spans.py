@@ -42,7 +42,7 @@ _GROUP = re.compile(r"[0-9]+")
 _MOST_GROUPS = 6  # 19 digits in groups of three and more
 
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})")
-_DECODINGS = 8
+DECODINGS = 8
 
 
 class Decoded(NamedTuple):
@@ -151,7 +151,7 @@ def decode(text: str) -> Decoded:
     """
     places = range(len(text))
     decoded = Decoded(text, places, range(1, len(text) + 1), None)
-    for depth in range(1, _DECODINGS + 1):
+    for depth in range(1, DECODINGS + 1):
         if "%" not in decoded.text or not _ESCAPE.search(decoded.text):
             break
         decoded = _decode_once(decoded, depth)

@@ -17,7 +17,9 @@ from m2cli.avro.schema import AvroSchema, parse_schema
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "avro"
 ARRIVED = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
-needs_material = pytest.mark.skipif(not SHARED.exists(), reason="shared/data/avro is not here")
+needs_material = pytest.mark.skipif(
+    not SHARED.exists(), reason="the files of Apache Avro's own tests are not beside the checkout"
+)
 
 
 def record(name: str, *fields: Any, **more: Any) -> AvroSchema:

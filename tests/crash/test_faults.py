@@ -125,7 +125,7 @@ def test_what_is_read_only_is_said_so_and_nothing_is_lost(tmp_path: Path, prefix
     shop = Shop(tmp_path)
     (tmp_path / "lake").mkdir()
     if not can_run(prefix, tmp_path):
-        pytest.skip("this system does not allow it")
+        pytest.skip("this system lets nobody take rights away or mount a disk that is read only")
     shop.write_toml()
     shop.log(*walk(shop.now - 12 * MINUTE, 10, 1))
     shop.run()

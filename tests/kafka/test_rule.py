@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from m2cli.errors import UnreadableSourceError, UsageError
-from m2cli.kafka import KafkaRule, NoLibraryError, open_client
+from m2cli.kafka import LIBRARIES, BrokerAwayError, KafkaRule, NoLibraryError, open_client
 from m2cli.kafka.python_settings import make_python_settings
 from m2cli.kafka.rdkafka_settings import Complaints, make_rdkafka_settings
 
@@ -72,3 +72,20 @@ def test_without_the_extra_librdkafka_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr("m2cli.kafka.rdkafka_settings.find_spec", lambda _: None)
     with pytest.raises(NoLibraryError, match=r"pip install 'm2cli\[librdkafka\]'"):
         make_rdkafka_settings(KafkaRule(bootstrap_servers=SERVERS), Complaints())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_certificate_of_ones_own_that_is_none_is_told_in_one_line(library: str, tmp_path: Path) -> None:
+    (tmp_path / "own.pem").write_text("no certificate")
+    own = str(tmp_path / "own.pem")
+    rule = KafkaRule(
+        bootstrap_servers=("127.0.0.1:9",),
+        library=library,
+        security_protocol="SSL",
+        ssl_certfile=own,
+        ssl_keyfile=own,
+        timeout=timedelta(seconds=1),
+    )
+    with pytest.raises(BrokerAwayError) as refused:
+        open_client(rule)
+    assert len(str(refused.value).splitlines()) == 1

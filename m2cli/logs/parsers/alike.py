@@ -24,9 +24,8 @@ Paths = tuple[tuple[str, ...], ...]
 
 _SAMPLE_COUNT = 64
 _ROUNDS = 4
-_SLAB = (
-    2048  # records at a time: so many are at hand when their columns are made, and they are gone before there are more
-)
+# Records at a time: so many are at hand when their columns are made, and they are gone before there are more.
+_SLAB = 2048
 _NOTHING, _TEXT, _RAW, _LIST, _OBJECT = "nothing", "text", "raw", "list", "object"
 _NUMBER = "^-?[0-9]+(?:[.][0-9]+)?$"
 _NULL = msgspec.Raw(b"null")
