@@ -32,17 +32,22 @@ class _Complaints(logging.Handler):
     last: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the error that `record` is about, but for one that follows from what is kept."""
+        """Keep the error that `record` is about, unless what is kept says more: a refusal is tried again and again."""
         given = record.args if isinstance(record.args, tuple) else ()
         error = next((each for each in given if isinstance(each, BaseException)), None)
-        if error is None or _ONLY_LATE in str(error) or (self.last and _HUNG_UP in str(error)):
-            return
-        self.last = error
+        if error is not None and _ONLY_LATE not in str(error) and (self.last is None or _says_little(self.last)):
+            self.last = error
 
 
 _COMPLAINTS = _Complaints(logging.WARNING)
 _HUNG_UP = "socket disconnected"
 _ONLY_LATE = "Unable to bootstrap"
+_TIMED_OUT = "timed out"
+
+
+def _says_little(error: BaseException) -> bool:
+    """Whether `error` may only follow from another one."""
+    return _HUNG_UP in str(error) or _TIMED_OUT in str(error)
 
 
 def make_python_settings(rule: KafkaRule) -> dict[str, Any]:

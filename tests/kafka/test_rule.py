@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from m2cli.errors import UnreadableSourceError, UsageError
 from m2cli.kafka import LIBRARIES, BrokerAwayError, KafkaRule, NoLibraryError, open_client
-from m2cli.kafka.python_settings import make_python_settings
+from m2cli.kafka.python_settings import describe_python_error, make_python_settings
 from m2cli.kafka.rdkafka_settings import Complaints, make_rdkafka_settings
 
 if TYPE_CHECKING:
@@ -89,3 +90,13 @@ def test_a_certificate_of_ones_own_that_is_none_is_told_in_one_line(library: str
     with pytest.raises(BrokerAwayError) as refused:
         open_client(rule)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_a_cluster_refused_is_quoted_whatever_else_went_wrong_in_between() -> None:
+    make_python_settings(KafkaRule(bootstrap_servers=SERVERS))
+    log = logging.getLogger("kafka.net.manager")
+    for said in ("socket disconnected", "[Error 58] Authentication failed", "socket disconnected", "timed out"):
+        log.warning("Bootstrap connection failed: %s", OSError(said))
+    assert describe_python_error(OSError("Unable to bootstrap from [..]")) == "[Error 58] Authentication failed"
+    make_python_settings(KafkaRule(bootstrap_servers=SERVERS))
+    assert describe_python_error(OSError("Unable to bootstrap from [..]")) == "Unable to bootstrap from [..]"
