@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # What systemd, cron and a closing terminal send ends like Ctrl-C, so that nothing half-done is left.
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _SAME_SIGNAL = 1.0  # seconds
+_MOMENT = 0.02  # seconds by which an interrupt is put off, so often at most
+_PUT_OFF_MOST = 50
 
 
 def run_and_exit(body: Callable[[], object]) -> NoReturn:
@@ -82,6 +84,8 @@ def _run_interruptibly(body: Callable[[], object]) -> ExitCode:
         if not _Interrupt.has_come:
             raise
         code = ExitCode.INTERRUPTED
+    if _Interrupt.has_come:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # nothing is going on any more
     if _Interrupt.has_come and code != ExitCode.OK:
         say_error("interrupted; nothing half-done is left")
         return ExitCode.INTERRUPTED
@@ -128,12 +132,37 @@ class _Interrupt:
     """Whether a signal has come that ends the process."""
 
     has_come = False
+    _put_off = 0
 
     @classmethod
-    def handle(cls, _number: int, _frame: FrameType | None) -> NoReturn:
-        """Remember it, and end what is going on."""
+    def handle(cls, _number: int, frame: FrameType | None) -> None:
+        """Remember it, and end what is going on: a moment later where Polars may be what has called.
+
+        It would write a panic to stderr of what is raised while it calls back.
+        """
         cls.has_come = True
+        if _may_be_called_back(frame) and cls._put_off < _PUT_OFF_MOST:
+            cls._put_off += 1
+            signal.signal(signal.SIGALRM, cls.handle)
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+            return
+        cls._put_off = 0
         raise KeyboardInterrupt
+
+
+def _may_be_called_back(frame: FrameType | None) -> bool:
+    """Whether Polars may have called `frame`: somewhere before it stands one of Polars, which does not wait itself."""
+    if frame is not None and _module(frame).startswith("polars.lazyframe"):
+        return False  # it waits for the end of a query, and looks for signals meanwhile
+    while frame is not None:
+        if _module(frame).startswith("polars."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _end_by_system(error: OSError) -> ExitCode:

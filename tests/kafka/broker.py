@@ -103,10 +103,20 @@ class Broker:
     def halted(self) -> Iterator[None]:
         """For the time of the block the broker is there and says nothing."""
         self._signal(signal.SIGSTOP)
+        while not self._is_stopped():  # a thread at work is stopped a moment later, and may answer until then
+            time.sleep(0.005)
         try:
             yield
         finally:
             self._signal(signal.SIGCONT)
+
+    def _is_stopped(self) -> bool:
+        """Whether every thread of the broker is."""
+        try:
+            told = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        except OSError:  # a thread has just ended
+            return False
+        return all(each.rpartition(")")[2].split()[0] in "tT" for each in told)
 
     def _signal(self, number: int) -> None:
         os.kill(self.pid, number)
