@@ -37,7 +37,7 @@ def normalize(values: pl.Series, field: str, rule: PrivacyRule) -> pl.Series:
     Addresses lose brackets, port, zone and the mapping of IPv4 into IPv6, and get the shortest form in lower case;
     the others lose blanks around them, and their case where `rule` says so.
     """
-    stripped = values.str.strip_chars() if values.str.contains(r"^\s|\s$").any() else values
+    stripped = values.str.strip_chars()
     is_none = (stripped == "") | (stripped == "-")
     if is_none.any():
         stripped = pl.select(pl.when(~is_none).then(pl.lit(stripped))).to_series()
