@@ -52,35 +52,43 @@ def _clean(urls: pl.Series, rule: PrivacyRule, *, is_referrer: bool) -> pl.Serie
     parts = _split(urls)
     place = _clean_paths(parts["path"], rule) + _clean_queries(parts["query"], rule)
     host = pl.col("host")
-    site = pl.col("scheme") + "://" + host
     # Literals that end a host's name: `shop.example` and `www.shop.example`, not `notshop.example`.
     ends = [(host == own) | host.str.ends_with(f".{own}") for own in sorted(rule.own_hosts)]
     is_own = pl.any_horizontal(ends) if ends else pl.lit(value=False)
-    here = pl.col("scheme").is_null()
-    of_own = pl.when(is_own).then(site + pl.col("place"))
+    of_own = pl.when("is_own").then(pl.col("site") + pl.col("place"))
     # A referrer's host says where somebody came from; that of a URL is the shop's, or what the client pretends.
-    elsewhere = site if is_referrer else pl.when(~is_own.fill_null(value=False)).then("place")
-    cleaned = pl.when(here).then("place").otherwise(pl.coalesce(of_own, elsewhere))
-    safe = pl.when(~cleaned.str.contains(_ADDRESS) & ~cleaned.str.contains(_TELEPHONE)).then(cleaned)
-    return parts.with_columns(place=place).select(safe.alias("url")).to_series().rename(urls.name)
+    elsewhere = pl.col("site") if is_referrer else pl.when(~pl.col("is_own").fill_null(value=False)).then("place")
+    cleaned = pl.when(pl.col("scheme").is_null()).then("place").otherwise(pl.coalesce(of_own, elsewhere))
+    # Step by step: what two expressions of one step share, Polars computes twice.
+    url = (
+        parts.select("scheme", place=place, site=pl.col("scheme") + "://" + host, is_own=is_own)
+        .select(url=cleaned)
+        .select(pl.when(~pl.col("url").str.contains(_ADDRESS) & ~pl.col("url").str.contains(_TELEPHONE)).then("url"))
+    )
+    return url.to_series().rename(urls.name)
 
 
 def _split(urls: pl.Series) -> pl.DataFrame:
     """`scheme` (null where the URL is a path), `host` (null where it is none), `path`, `query` (maybe empty)."""
-    text = pl.col("url").str.replace(r"(?s)#.*$", "")
-    scheme = text.str.extract(_WEB).str.to_lowercase()
-    rest = text.str.replace(_WEB, "")
+    text, rest, local, host = (pl.col(name) for name in ("text", "rest", "local", "host"))
+    is_web = pl.col("scheme").is_not_null()
     is_path = text.str.contains(r"^(?:/(?:[^/]|$)|\?)")
-    authority = rest.str.extract(r"(?s)^([^/?]*)")
-    host = authority.str.replace(r"(?s)^.*@", "").str.to_lowercase()
-    host = host.str.replace(r":[0-9]*$", "").str.strip_chars_end(".")
-    local = pl.when(scheme.is_not_null()).then(rest.str.replace(r"(?s)^[^/?]*", "")).when(is_path).then(text)
-    path = local.str.replace(r"(?s)\?.*$", "")
-    return urls.to_frame("url").select(
-        scheme=scheme,
-        host=pl.when(scheme.is_not_null() & host.str.contains(_HOST)).then(host),
-        path=pl.when(path == "").then(pl.lit("/")).otherwise(path),
-        query=local.str.extract(r"(?s)\?(.*)$").fill_null(""),
+    bare_host = rest.str.extract(r"(?s)^(?:[^/?]*@)?([^/?]*)").str.to_lowercase()
+    return (
+        urls.to_frame("url")
+        .select(text=pl.col("url").str.replace(r"(?s)#.*$", ""))
+        .with_columns(scheme=text.str.extract(_WEB).str.to_lowercase(), rest=text.str.replace(_WEB, ""))
+        .with_columns(
+            host=pl.when(is_web).then(bare_host.str.replace(r":[0-9]*$", "").str.strip_chars_end(".")),
+            local=pl.when(is_web).then(rest.str.replace(r"(?s)^[^/?]*", "")).when(is_path).then(text),
+        )
+        .with_columns(path=local.str.replace(r"(?s)\?.*$", ""), query=local.str.extract(r"(?s)\?(.*)$"))
+        .select(
+            "scheme",
+            host=pl.when(host.str.contains(_HOST)).then(host),
+            path=pl.when(pl.col("path") == "").then(pl.lit("/")).otherwise("path"),
+            query=pl.col("query").fill_null(""),
+        )
     )
 
 
@@ -143,7 +151,8 @@ def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
     joined = pl.concat_str(
         [_keep_word(name, plain) for name in sorted(rule.parameters)], separator="&", ignore_nulls=True
     )
-    return pl.select(pl.when(joined != "").then("?" + joined).otherwise(pl.lit("")).alias("query")).to_series()
+    words = pl.select(query=joined).to_series()
+    return pl.select(pl.when(words != "").then("?" + words).otherwise(pl.lit("")).alias("query")).to_series()
 
 
 def _keep_word(name: str, queries: pl.Expr) -> pl.Expr:
