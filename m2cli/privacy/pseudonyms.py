@@ -10,7 +10,7 @@ from m2cli.events import LAKE_EVENT_SCHEMA, VISIT_SCHEMA
 from m2cli.privacy.fields import FIELDS, REFERENCES, normalize
 from m2cli.privacy.texts import clean_attributes, clean_currencies, clean_texts
 from m2cli.privacy.urls import clean_referrers, clean_urls
-from m2cli.stages.distinct import replace_rows
+from m2cli.stages.distinct import map_together, replace_rows
 from m2cli.stages.enrich import add_client
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _pseudonymize(frame: pl.DataFrame, rule: PrivacyRule, salts: Salts, columns:
         for name in kept
         if name in FIELDS
     ]
-    made += [clean_urls(frame[name], rule) for name in _URLS if name in kept]
+    made += map_together([frame[name] for name in _URLS if name in kept], lambda urls: clean_urls(urls, rule))
     if "referrer" in kept:
         made.append(clean_referrers(frame["referrer"], rule))
     if "attributes" in kept:

@@ -138,21 +138,20 @@ def _compile_path(pattern: str) -> _Path:
 
 def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
     """`?name=value&...` of the listed parameters, in the order of their names; empty where there are none."""
-    is_query = (queries != "").fill_null(value=False)
+    blank = pl.Series("query", [""]).new_from_index(0, len(queries))
+    is_query = queries != ""
     if not rule.parameters or not is_query.any():
-        return pl.Series("query", [""]).new_from_index(0, len(queries))
-    if not is_query.all():
-        rest = pl.Series("query", [""]).new_from_index(0, len(queries))
-        return replace_rows(rest, is_query, _clean_queries(queries.filter(is_query), rule))
-    decoded = decode(queries)
+        return blank
+    decoded = decode(queries.filter(is_query))
     if not decoded.str.contains_any([f"{name}=" for name in rule.parameters], ascii_case_insensitive=True).any():
-        return pl.Series("query", [""]).new_from_index(0, len(queries))
+        return blank
     plain = pl.lit(decoded.str.replace_all(" ", "+", literal=True))
     joined = pl.concat_str(
         [_keep_word(name, plain) for name in sorted(rule.parameters)], separator="&", ignore_nulls=True
     )
     words = pl.select(query=joined).to_series()
-    return pl.select(pl.when(words != "").then("?" + words).otherwise(pl.lit("")).alias("query")).to_series()
+    named = pl.select(pl.when(words != "").then("?" + words).otherwise(pl.lit("")).alias("query")).to_series()
+    return replace_rows(blank, is_query, named)
 
 
 def _keep_word(name: str, queries: pl.Expr) -> pl.Expr:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Coded(NamedTuple):
@@ -30,6 +31,8 @@ def code_values(column: pl.Series) -> Coded:
     and a join back, 0.03 s for the user agents of a million log lines. Where rows of a visit are adjacent, as in
     whole visits, the same value comes in runs, and coding only the start of each run is faster still.
     """
+    if column.null_count() > column.len() // 2:
+        return _code_sparse(column)
     if column.is_empty():
         return Coded(column, pl.Series(column.name, [], pl.UInt32))
     starts = column.ne_missing(column.shift())
@@ -46,6 +49,17 @@ def map_distinct(column: pl.Series, function: Callable[[pl.Series], pl.Series]) 
     """`function` of `column` (String), called once with its distinct values; null stays null."""
     coded = code_values(column)
     return coded.spread(function(coded.values)).rename(column.name)
+
+
+def map_together(columns: Sequence[pl.Series], function: Callable[[pl.Series], pl.Series]) -> list[pl.Series]:
+    """`function` of each of `columns` (String), called once with all of their rows."""
+    if not columns:
+        return []
+    mapped = function(pl.concat([column.rename("value") for column in columns]))
+    firsts = accumulate((column.len() for column in columns), initial=0)
+    return [
+        mapped.slice(first, column.len()).rename(column.name) for column, first in zip(columns, firsts, strict=False)
+    ]
 
 
 def code_alike(*columns: pl.Series) -> list[pl.Series]:
@@ -70,6 +84,13 @@ def replace_rows(column: pl.Series, where: pl.Series, replaced: pl.Series) -> pl
 def null_first(values: pl.Series) -> pl.Series:
     """`values` behind a null, so that place 0 can stand for none."""
     return values.clear(1).append(values)
+
+
+def _code_sparse(column: pl.Series) -> Coded:
+    is_there = column.is_not_null()
+    there = code_values(column.filter(is_there))
+    blank = pl.Series(column.name, [None], pl.UInt32).new_from_index(0, column.len())
+    return Coded(there.values, replace_rows(blank, is_there, there.codes))
 
 
 def _code_rows(column: pl.Series) -> Coded:
