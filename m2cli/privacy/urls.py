@@ -143,7 +143,10 @@ def _clean_queries(queries: pl.Series, rule: PrivacyRule) -> pl.Series:
     if not rule.parameters or not is_query.any():
         return blank
     decoded = decode(queries.filter(is_query))
-    if not decoded.str.contains_any([f"{name}=" for name in rule.parameters], ascii_case_insensitive=True).any():
+    names = [f"{name}=" for name in rule.parameters]
+    # What is not ASCII may fold into a name: to look for it takes less than to compile what takes words out.
+    may_have_words = decoded.str.contains_any(names, ascii_case_insensitive=True) | decoded.str.contains("[^[:ascii:]]")
+    if not may_have_words.any():
         return blank
     plain = pl.lit(decoded.str.replace_all(" ", "+", literal=True))
     joined = pl.concat_str(
