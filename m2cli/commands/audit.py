@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from m2cli.commands.anonymize import read_salts
+from m2cli.commands.log_options import log_options
 from m2cli.commands.options import PATH, console_options
 from m2cli.console import escape
 from m2cli.errors import M2Error, UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from m2cli.commands.log_options import LogOptions
     from m2cli.console import Console
     from m2cli.runs.audit.lake import Check
 
@@ -33,7 +35,7 @@ class AuditFailedError(M2Error):
 @click.option(
     "--network", metavar="NETWORK", help="Whose addresses to guess, as `192.0.0.0/16`; by default the commonest."
 )
-@click.option("--log-format", metavar="NAME", help="Format of access logs: combined (default), common.")
+@log_options
 @console_options
 def audit(  # noqa: PLR0913  # one parameter an option
     *,
@@ -42,7 +44,7 @@ def audit(  # noqa: PLR0913  # one parameter an option
     against: Path | None,
     salts: Path | None,
     network: str | None,
-    log_format: str | None,
+    log_options: LogOptions,
     console: Console,
 ) -> None:
     """Prove that no identifier has passed, or list what identifies in an input.
@@ -58,9 +60,10 @@ def audit(  # noqa: PLR0913  # one parameter an option
     Examples:
       m2 audit --lake anonymous --against lake --salts /etc/m2/salts
       m2 audit access.log
+      m2 audit app.log --log-format '%h %l %u %t "%r" %>s %b %D' --keep duration
     """
     if inputs and lake is None and against is None:
-        _audit_input(inputs, log_format, console)
+        _audit_input(inputs, log_options, console)
     elif lake is not None and against is not None and not inputs:
         _audit_lake(lake, against, salts, network, console)
     else:
@@ -81,12 +84,14 @@ def _audit_lake(lake: Path, against: Path, salts: Path | None, network: str | No
     console.say("all checks passed")
 
 
-def _audit_input(inputs: tuple[str, ...], log_format: str | None, console: Console) -> None:
+def _audit_input(inputs: tuple[str, ...], log_options: LogOptions, console: Console) -> None:
     from m2cli.clock import now
     from m2cli.runs.audit.inputs import audit_inputs
+    from m2cli.runs.intake import IntakeRule
 
+    rule = IntakeRule(log_format=log_options.find_layout(inputs), fields=log_options.make_rule("UTC"))
     with console.progress() as tell:
-        findings = audit_inputs(inputs, log_format=log_format, now=now(), tell=tell)
+        findings = audit_inputs(inputs, rule, now=now(), tell=tell)
     for finding in findings:
         click.echo(escape(f"{finding.what:<24} {finding.sentence}; {finding.fate}"))
 

@@ -23,6 +23,7 @@ from m2cli.runs.audit.guess import Guesses, guess_addresses
 from m2cli.runs.audit.inputs import audit_inputs
 from m2cli.runs.audit.lake import Check, audit_lake
 from m2cli.runs.audit.scan import Bytes, Tokens
+from m2cli.runs.intake import IntakeRule
 from tests.cli.command import run_m2
 from tests.privacy.lakes import NOW, RULE, SAMPLE, make_lake
 
@@ -217,6 +218,14 @@ def test_short_texts_are_compared_as_whole_tokens() -> None:
     assert found == {"anna-1", "anna", "bert", "annabel"}
 
 
+def test_an_input_of_any_log_format_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "app.log").write_text('[01/Oct/2026:09:00:00 +0000] 192.0.2.7 "GET /?page=1 HTTP/1.1" sid=anna\n')
+    layout = '[$time_local] $remote_addr "$request" sid=$cookie_sid'
+    done = run_m2("audit", "app.log", "--log-format", layout, "--cookie", "session_id=sid", folder=tmp_path)
+    told = done.stdout.decode()
+    assert (done.returncode, "`ip` " in told, "`session_id` " in told, "anna" in told) == (0, True, True, False)
+
+
 def test_an_input_is_told_of_without_its_values(tmp_path: Path) -> None:
     asked = "/search?q=bert%2540example.com&page=2&token=dora"
     lines = [
@@ -225,7 +234,7 @@ def test_an_input_is_told_of_without_its_values(tmp_path: Path) -> None:
         for n in range(12)
     ]
     (tmp_path / "access.log").write_text("".join(lines) + "no line\n")
-    told = audit_inputs([str(tmp_path / "access.log")], now=NOW)
+    told = audit_inputs([str(tmp_path / "access.log")], IntakeRule(), now=NOW)
     text = "\n".join(map(" ".join, told))
     by_name = {finding.what: finding for finding in told}
     assert "12 different values" in by_name["`ip`"].sentence

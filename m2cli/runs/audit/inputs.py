@@ -12,7 +12,7 @@ import polars as pl
 from m2cli.privacy.fields import FIELDS
 from m2cli.privacy.rule import ENTITY_TYPES, PARAMETERS
 from m2cli.privacy.urls import decode
-from m2cli.runs.intake import IntakeRule, open_input
+from m2cli.runs.intake import open_input
 from m2cli.runs.progress import Tell, tell_nobody
 from m2cli.stages.distinct import code_values
 from m2cli.stages.secret_spans import REDACTED
@@ -20,6 +20,8 @@ from m2cli.stages.secret_spans import REDACTED
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from m2cli.runs.intake import IntakeRule
 
 _PSEUDONYM = "becomes a pseudonym"
 _SUSPECT = {
@@ -101,16 +103,14 @@ def _generalize(path: str) -> str:
     return "/".join("{id}" if _VARIABLE.fullmatch(segment) else segment for segment in segments) or "/"
 
 
-def audit_inputs(
-    inputs: Sequence[str], *, log_format: str | None = None, now: datetime, tell: Tell = tell_nobody
-) -> list[Finding]:
-    """What identifies in `inputs`, access logs and event files.
+def audit_inputs(inputs: Sequence[str], rule: IntakeRule, *, now: datetime, tell: Tell = tell_nobody) -> list[Finding]:
+    """What identifies in `inputs`, access logs and event files that are read by `rule`.
 
     In memory are the distinct values. Raises `UnreachableError` for what cannot be read.
     """
     seen = _Seen()
     reject_count = 0
-    for piece in open_input(inputs, IntakeRule(log_format=log_format), now=now, tell=tell).pieces:
+    for piece in open_input(inputs, rule, now=now, tell=tell).pieces:
         seen.add(piece.events)
         reject_count += piece.rejects.height
     return [*_tell_columns(seen), *_tell_texts(seen), *_tell_rejects(reject_count)]
