@@ -39,16 +39,29 @@ class Tokens:
         """Take apart the distinct values (String) of each of `columns`."""
         self._columns = {name: _split(values) for name, values in columns.items()}
         hashes = [values.hash() for values in self._columns.values() if len(values)]
-        self._hashes = pl.concat(hashes).unique().implode() if hashes else pl.Series([[]], dtype=pl.List(pl.UInt64))
+        self._hashes = pl.concat(hashes).unique().sort() if hashes else pl.Series(dtype=pl.UInt64)
 
     def find(self, column: str, form: Form) -> Iterator[Found]:
         """Where texts of `form`, made of the input's `column`, are values or parts of them."""
         texts = form.texts.filter(form.texts.str.len_bytes() >= LEAST_TOKEN)
-        hits = texts.filter(texts.hash().is_in(self._hashes))
+        hashes = texts.hash()
+        known = self._find_known(hashes)
+        hits = texts.filter(hashes.is_in(known.implode())) if len(known) else texts.clear()
         for where, values in self._columns.items() if len(hits) else ():
             count = int(values.is_in(hits.implode()).sum())
             if count:
                 yield Found(column, form.name, f"`{where}`", count)
+
+    def _find_known(self, hashes: pl.Series) -> pl.Series:
+        """Those of `hashes` that a token has.
+
+        Tokens are sorted once, where `is_in` would make a table of them each time: of 20 million 4.7 s, not 0.4.
+        """
+        if self._hashes.is_empty():
+            return hashes.clear()
+        wanted = hashes.sort()  # so that neighbours are looked for near each other
+        places = self._hashes.search_sorted(wanted).clip(upper_bound=len(self._hashes) - 1)
+        return wanted.filter(self._hashes.gather(places) == wanted)
 
 
 def _split(values: pl.Series) -> pl.Series:
