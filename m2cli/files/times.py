@@ -101,10 +101,12 @@ def _from_floats(numbers: pl.Series) -> pl.Series:
         .when(x.abs() < MICROS_BELOW)
         .then(x)
         .when(x.is_finite())
-        .then(x / 1e3)
+        .then(x / pl.col("thousand"))
     )
     whole = micros.round(0, mode="half_to_even").cast(pl.Int64, strict=False)
-    return numbers.to_frame("x").select(whole.cast(TIME).alias(numbers.name)).to_series()
+    # By a column: where it divides by one number, Polars multiplies by its inverse, which may be a step beside.
+    frame = numbers.to_frame("x").with_columns(thousand=pl.repeat(1e3, pl.len()))
+    return frame.select(whole.cast(TIME).alias(numbers.name)).to_series()
 
 
 def _from_texts(column: pl.Series, time_zone: str) -> pl.Series:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m2cli.files.times import parse_times
@@ -190,6 +190,8 @@ def test_integers_agree_with_the_plain_loop(numbers: list[int | None]) -> None:
 
 
 @given(st.lists(st.none() | st.floats() | st.floats(-1e12, 1e12), max_size=8))
+@example([None, 2.8899775785015185e19])
+@example([None, *(1.76e18 + number * 1_001_237.0 for number in range(200))])
 def test_floats_agree_with_the_plain_loop(numbers: list[float | None]) -> None:
     parsed = parse_times(pl.Series("t", numbers, dtype=pl.Float64), "UTC")
     assert parsed.to_list() == [parse_time(number) for number in numbers]
