@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -79,6 +80,31 @@ def test_a_signal_ends_a_run_and_leaves_nothing_half_done(number: signal.Signals
     _, said = process.communicate()
     assert (process.returncode, said) == (130, b"error: interrupted; nothing half-done is left\n")
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
+
+
+CALLED_BACK = """
+import os, signal, time
+import polars as pl
+from m2cli.process import run_and_exit
+
+def called_back(frame):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("called back, to the end", flush=True)
+    return frame
+
+def body():
+    pl.LazyFrame({"a": [1]}).map_batches(called_back).collect()
+    time.sleep(60)
+    print("never interrupted")
+
+run_and_exit(body)
+"""
+
+
+def test_an_interrupt_waits_until_polars_has_called_back() -> None:
+    done = subprocess.run([sys.executable, "-c", CALLED_BACK], capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (130, b"called back, to the end\n")
+    assert done.stderr == b"error: interrupted; nothing half-done is left\n"
 
 
 def test_bash_completes_verbs_options_values_and_files(folder: Path) -> None:
