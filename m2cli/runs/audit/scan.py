@@ -6,8 +6,8 @@ import mmap
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from m2cli.privacy.forms import LEAST_BYTES, LEAST_TOKEN, Form
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SEPARATORS = (r"[/?&=;#,|\s\"'<>()\[\]{}]+", r"[^\p{L}\p{N}]+")
 # Bytes of a file that are looked at together.
 _BLOCK = 16 << 20
+# Places of the table for each text, up to 128 MB; and 2^64 by the golden ratio, which spreads numbers over them.
+_SLOTS_EACH, _MOST_BITS = 16, 27
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Found(NamedTuple):
@@ -44,24 +47,11 @@ class Tokens:
     def find(self, column: str, form: Form) -> Iterator[Found]:
         """Where texts of `form`, made of the input's `column`, are values or parts of them."""
         texts = form.texts.filter(form.texts.str.len_bytes() >= LEAST_TOKEN)
-        hashes = texts.hash()
-        known = self._find_known(hashes)
-        hits = texts.filter(hashes.is_in(known.implode())) if len(known) else texts.clear()
+        hits = texts.filter(_are_among(texts.hash(), self._hashes))
         for where, values in self._columns.items() if len(hits) else ():
             count = int(values.is_in(hits.implode()).sum())
             if count:
                 yield Found(column, form.name, f"`{where}`", count)
-
-    def _find_known(self, hashes: pl.Series) -> pl.Series:
-        """Those of `hashes` that a token has.
-
-        Tokens are sorted once, where `is_in` would make a table of them each time: of 20 million 4.7 s, not 0.4.
-        """
-        if self._hashes.is_empty():
-            return hashes.clear()
-        wanted = hashes.sort()  # so that neighbours are looked for near each other
-        places = self._hashes.search_sorted(wanted).clip(upper_bound=len(self._hashes) - 1)
-        return wanted.filter(self._hashes.gather(places) == wanted)
 
 
 def _split(values: pl.Series) -> pl.Series:
@@ -85,15 +75,14 @@ class Bytes:
         texts = pl.concat([pl.DataFrame({"text": form.texts}).with_columns(form=pl.lit(form.name)) for form in long])
         if texts.is_empty():
             return
-        prefixed = texts.with_columns(prefix=_prefixes(texts["text"]))
-        wanted = prefixed["prefix"].unique().implode()
+        wanted = _Wanted(texts)
         for where, content in self._contents.items():
-            yield from self._count(column, where, _look(content, wanted, prefixed))
+            yield from self._count(column, where, _look(content, wanted))
         for path in self._paths:
             if path.stat().st_size < LEAST_BYTES:
                 continue
             with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield from self._count(column, f"the bytes of `{path.name}`", _look(mapped, wanted, prefixed))
+                yield from self._count(column, f"the bytes of `{path.name}`", _look(mapped, wanted))
 
     @staticmethod
     def _count(column: str, where: str, found: Counter[str]) -> Iterator[Found]:
@@ -101,16 +90,48 @@ class Bytes:
             yield Found(column, form, where, count)
 
 
+class _Wanted:
+    """Texts that are looked for, by the number that their first 8 bytes are.
+
+    A table says of nearly every number that it is none of them: of 4 million, 2 million windows are looked up
+    in 0.05 s, where `is_in` takes 0.3 s, for it makes a table of the 4 million each time.
+    """
+
+    def __init__(self, texts: pl.DataFrame) -> None:
+        """Look for each `text`; `form` says how it is written."""
+        prefixes = texts["text"].cast(pl.Binary).bin.slice(0, LEAST_BYTES)
+        numbers = prefixes.bin.reinterpret(dtype=pl.UInt64, endianness="little")
+        self.texts = texts.with_columns(prefix=numbers)
+        self._ordered = numbers.unique().sort()
+        self._shift = np.uint64(64 - min(_MOST_BITS, (len(self._ordered) * _SLOTS_EACH).bit_length()))
+        self._may_be = np.zeros(1 << int(64 - self._shift), dtype=np.bool_)
+        self._may_be[self._place(self._ordered.to_numpy())] = True
+
+    def find(self, windows: np.ndarray) -> np.ndarray:
+        """The places of those `windows` (uint64) with which one of the texts begins."""
+        places: np.ndarray = self._may_be[self._place(windows)].nonzero()[0]
+        are_known: np.ndarray = _are_among(pl.Series(windows[places]), self._ordered).to_numpy()
+        hits: np.ndarray = places[are_known]
+        return hits
+
+    def _place(self, numbers: np.ndarray) -> np.ndarray:
+        places: np.ndarray = (numbers * _GOLDEN) >> self._shift
+        return places
+
+
+def _are_among(values: pl.Series, ordered: pl.Series) -> pl.Series:
+    """Which of `values` are among the sorted values `ordered`; to sort these once is dear, to look one up is not."""
+    if ordered.is_empty():
+        return pl.Series([False]).new_from_index(0, len(values))
+    places = ordered.search_sorted(values).clip(upper_bound=len(ordered) - 1)
+    return ordered.gather(places) == values
+
+
 def _are_long(texts: pl.Series) -> pl.Series:
     return texts.str.len_bytes() >= LEAST_BYTES
 
 
-def _prefixes(texts: pl.Series) -> pl.Series:
-    """The first 8 bytes of each text as a number."""
-    return texts.cast(pl.Binary).bin.slice(0, LEAST_BYTES).bin.reinterpret(dtype=pl.UInt64, endianness="little")
-
-
-def _look(content: bytes | mmap.mmap, wanted: pl.Series, prefixed: pl.DataFrame) -> Counter[str]:
+def _look(content: bytes | mmap.mmap, wanted: _Wanted) -> Counter[str]:
     """How many texts of each form begin somewhere in `content`."""
     found: Counter[str] = Counter()
     for start in range(0, len(content), _BLOCK):
@@ -119,20 +140,17 @@ def _look(content: bytes | mmap.mmap, wanted: pl.Series, prefixed: pl.DataFrame)
             count = (len(block) - offset) // LEAST_BYTES
             if count < 1:
                 continue
-            buffer = pa.py_buffer(memoryview(block)[offset : offset + count * LEAST_BYTES])
-            windows = pl.Series(pa.Array.from_buffers(pa.uint64(), count, [None, buffer]))
-            hits = windows.is_in(wanted).arg_true()
+            windows = np.frombuffer(block, dtype="<u8", count=count, offset=offset)
+            hits = wanted.find(windows)
             if len(hits):
-                places = (hits.cast(pl.Int64) * LEAST_BYTES + offset + start).to_list()
-                found.update(_verify(content, places, windows.gather(hits), prefixed))
+                places = (hits * LEAST_BYTES + offset + start).tolist()
+                found.update(_verify(content, places, pl.Series(windows[hits]), wanted.texts))
     return found
 
 
-def _verify(
-    content: bytes | mmap.mmap, places: list[int], prefixes: pl.Series, prefixed: pl.DataFrame
-) -> Iterator[str]:
+def _verify(content: bytes | mmap.mmap, places: list[int], prefixes: pl.Series, texts: pl.DataFrame) -> Iterator[str]:
     """The forms of those texts that really stand at `places`, of which the first 8 bytes are known to fit."""
-    near = prefixed.filter(pl.col("prefix").is_in(prefixes.unique().implode()))
+    near = texts.filter(pl.col("prefix").is_in(prefixes.unique().implode()))
     by_prefix: dict[int, dict[int, dict[bytes, str]]] = {}
     for prefix, text, form in near.select("prefix", "text", "form").iter_rows():
         raw = text.encode()
