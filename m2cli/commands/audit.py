@@ -63,8 +63,12 @@ def audit(  # noqa: PLR0913  # one parameter an option
       m2 audit app.log --log-format '%h %l %u %t "%r" %>s %b %D' --keep duration
     """
     if inputs and lake is None and against is None:
+        if salts is not None or network is not None:
+            raise UsageError("`--salts` and `--network` go with `--lake LAKE --against LAKE`, not with inputs")
         _audit_input(inputs, log_options, console)
     elif lake is not None and against is not None and not inputs:
+        if any(log_options):
+            raise UsageError("how access logs are read goes with inputs, not with `--lake LAKE --against LAKE`")
         _audit_lake(lake, against, salts, network, console)
     else:
         raise UsageError("give `--lake LAKE --against LAKE`, or inputs")
@@ -92,6 +96,8 @@ def _audit_input(inputs: tuple[str, ...], log_options: LogOptions, console: Cons
     rule = IntakeRule(log_format=log_options.find_layout(inputs), fields=log_options.make_rule("UTC"))
     with console.progress() as tell:
         findings = audit_inputs(inputs, rule, now=now(), tell=tell)
+    if not findings:
+        console.say("nothing was read that could identify")
     for finding in findings:
         click.echo(escape(f"{finding.what:<24} {finding.sentence}; {finding.fate}"))
 

@@ -226,6 +226,20 @@ def test_an_input_of_any_log_format_is_told_of(tmp_path: Path) -> None:
     assert (done.returncode, "`ip` " in told, "`session_id` " in told, "anna" in told) == (0, True, True, False)
 
 
+def test_an_input_without_anything_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "empty.log").touch()
+    done = run_m2("audit", "empty.log", folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"nothing was read that could identify\n")
+
+
+@pytest.mark.parametrize(
+    "call", ["access.log --salts salts", "access.log --network 192.0.0.0/16", "--lake a --against b --log-format w3c"]
+)
+def test_an_option_of_the_other_audit_is_refused(call: str, tmp_path: Path) -> None:
+    done = run_m2("audit", *call.split(), folder=tmp_path)
+    assert (done.returncode, b" goes with " in done.stderr or b" go with " in done.stderr) == (2, True)
+
+
 def test_an_input_is_told_of_without_its_values(tmp_path: Path) -> None:
     asked = "/search?q=bert%2540example.com&page=2&token=dora"
     lines = [
