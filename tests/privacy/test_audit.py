@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from m2cli.errors import ExitCode, UsageError
 from m2cli.events import TEXTS
-from m2cli.privacy.forms import write_forms
+from m2cli.privacy.forms import Form, write_forms
 from m2cli.privacy.ring import destroy_salt
 from m2cli.privacy.salts import FolderSalts
 from m2cli.runs.anonymize.lake import anonymize_lake
@@ -206,6 +206,15 @@ def test_an_id_with_blanks_around_it_is_looked_for_without_them(salts: FolderSal
     lake = make_lake(tmp_path / "lake", tmp_path / "events.parquet")
     anonymize_lake(lake, tmp_path / "anonymous", RULE, salts)
     assert failed(list(audit_lake(tmp_path / "anonymous", lake))) == {"identifiers"}
+
+
+@given(
+    st.lists(st.text("ab", min_size=8, max_size=10), min_size=1, max_size=6, unique=True), st.text("ab", max_size=80)
+)
+def test_of_texts_that_begin_alike_each_is_counted_wherever_it_stands(texts: list[str], content: str) -> None:
+    found = list(Bytes([], {"url": pl.Series([content])}).find("customer_id", [Form("plain", pl.Series(texts))]))
+    count = sum(content.startswith(text, place) for text in texts for place in range(len(content)))
+    assert [each.found_count for each in found] == ([count] if count else [])
 
 
 def test_short_texts_are_compared_as_whole_tokens() -> None:

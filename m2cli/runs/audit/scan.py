@@ -101,21 +101,33 @@ class _Wanted:
         """Look for each `text`; `form` says how it is written."""
         prefixes = texts["text"].cast(pl.Binary).bin.slice(0, LEAST_BYTES)
         numbers = prefixes.bin.reinterpret(dtype=pl.UInt64, endianness="little")
-        self.texts = texts.with_columns(prefix=numbers)
-        self._ordered = numbers.unique().sort()
-        self._shift = np.uint64(64 - min(_MOST_BITS, (len(self._ordered) * _SLOTS_EACH).bit_length()))
+        self._texts, self._order = texts, numbers.arg_sort()
+        self._ordered = numbers.gather(self._order)
+        self._shift = np.uint64(64 - min(_MOST_BITS, (len(numbers) * _SLOTS_EACH).bit_length()))
         self._may_be = np.zeros(1 << int(64 - self._shift), dtype=np.bool_)
-        self._may_be[self._place(self._ordered.to_numpy())] = True
+        self._may_be[self._place(numbers.to_numpy())] = True
+        self._begun: dict[int, dict[int, dict[bytes, str]]] = {}
 
     def find(self, windows: np.ndarray) -> np.ndarray:
         """The places of those `windows` (uint64) with which one of the texts begins."""
-        places: np.ndarray = self._may_be[self._place(windows)].nonzero()[0]
+        places: np.ndarray = self._may_be.take(self._place(windows)).nonzero()[0]
         are_known: np.ndarray = _are_among(pl.Series(windows[places]), self._ordered).to_numpy()
         hits: np.ndarray = places[are_known]
         return hits
 
+    def begin_with(self, prefix: int) -> dict[int, dict[bytes, str]]:
+        """The texts that begin with `prefix`, by their length in bytes, and the form of each."""
+        if prefix not in self._begun:
+            first, end = (int(self._ordered.search_sorted(prefix, side)) for side in ("left", "right"))
+            by_length: dict[int, dict[bytes, str]] = {}
+            for text, form in self._texts[self._order[first:end]].select("text", "form").iter_rows():
+                raw = text.encode()
+                by_length.setdefault(len(raw), {})[raw] = form
+            self._begun[prefix] = by_length
+        return self._begun[prefix]
+
     def _place(self, numbers: np.ndarray) -> np.ndarray:
-        places: np.ndarray = (numbers * _GOLDEN) >> self._shift
+        places: np.ndarray = ((numbers * _GOLDEN) >> self._shift).astype(np.intp)
         return places
 
 
@@ -144,19 +156,14 @@ def _look(content: bytes | mmap.mmap, wanted: _Wanted) -> Counter[str]:
             hits = wanted.find(windows)
             if len(hits):
                 places = (hits * LEAST_BYTES + offset + start).tolist()
-                found.update(_verify(content, places, pl.Series(windows[hits]), wanted.texts))
+                found.update(_verify(content, places, windows[hits].tolist(), wanted))
     return found
 
 
-def _verify(content: bytes | mmap.mmap, places: list[int], prefixes: pl.Series, texts: pl.DataFrame) -> Iterator[str]:
+def _verify(content: bytes | mmap.mmap, places: list[int], prefixes: list[int], wanted: _Wanted) -> Iterator[str]:
     """The forms of those texts that really stand at `places`, of which the first 8 bytes are known to fit."""
-    near = texts.filter(pl.col("prefix").is_in(prefixes.unique().implode()))
-    by_prefix: dict[int, dict[int, dict[bytes, str]]] = {}
-    for prefix, text, form in near.select("prefix", "text", "form").iter_rows():
-        raw = text.encode()
-        by_prefix.setdefault(prefix, {}).setdefault(len(raw), {})[raw] = form
     for place, prefix in zip(places, prefixes, strict=True):
-        for length, forms in by_prefix[prefix].items():
+        for length, forms in wanted.begin_with(prefix).items():
             form = forms.get(content[place : place + length])
             if form:
                 yield form
