@@ -64,8 +64,10 @@ class Bytes:
 
     def __init__(self, paths: Iterable[Path], columns: Mapping[str, pl.Series] | None = None) -> None:
         """Look into `paths` and the values (String) of `columns`; names of files count as well."""
-        self._paths = [path for path in paths if path.is_file()]
-        self._contents = {"the name of a file": "\n".join(map(str, self._paths)).encode()}
+        named = [path for path in paths if path.is_file()]
+        self._contents = {"the name of a file": "\n".join(map(str, named)).encode()}
+        # What a lake shows has two names, and the same bytes.
+        self._paths = list({(path.stat().st_dev, path.stat().st_ino): path for path in named}.values())
         for name, values in (columns or {}).items():
             self._contents[f"a value of `{name}`"] = "\n".join(values.drop_nulls()).encode()
 
