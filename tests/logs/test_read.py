@@ -270,10 +270,11 @@ def test_lines_of_any_bytes_add_up(tmp_path: Path, data: bytes, block_size: int,
     rule = LogRule(block_size=block_size, max_line_size=max_line_size)
     try:
         intakes = read(write(tmp_path / "any.log", data), rule=rule)
-    except UnreadableSourceError as refused:  # the mark of another encoding, by which the first line begins
-        assert "it is UTF-" in str(refused)
-        assert any(line.startswith((BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)) for line in data.split(b"\n"))
-        return
+    except UnreadableSourceError as refused:
+        marks = (BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)
+        if "it is UTF-" in str(refused) and any(line.startswith(marks) for line in data.split(b"\n")):
+            return  # the first line begins with the mark of another encoding
+        raise
     assert_adds_up(intakes)
     if not data.startswith((b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")):
         text = data.removeprefix(BOM_UTF8)  # which is no line
